@@ -1,0 +1,373 @@
+"""``edgekit.json``: what a bundle is and every file it holds.
+
+The page docs/bundle-format.md describes the format for people; this file is the format.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgekit.errors import IntegrityError, RecordError
+from edgekit.spec.reader import Table, parse_json
+from edgekit.spec.target import Target
+
+SCHEMA_MAJOR: Final = 1
+SCHEMA_MINOR: Final = 0
+MANIFEST_NAME: Final = "edgekit.json"
+
+MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
+MAX_FILES: Final = 4096
+MAX_FILE_BYTES: Final = 1 << 42
+
+POOLINGS: Final = ("mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens")
+VERDICTS: Final = ("pass", "fail", "unproven")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file of a bundle.
+
+    Attributes:
+        path: Relative, with forward slashes; see :mod:`edgekit.bundle.paths`.
+        size: In bytes.
+        sha256: 64 lower-case hexadecimal digits.
+    """
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the model came from.
+
+    Attributes:
+        name: Hub id, package or folder name.
+        revision: A commit, a package version, or ``sha256:…`` of the weights of a local folder.
+        license: SPDX identifier in lower case, or ``unknown``.
+        architecture: The checkpoint's model class.
+        weights_sha256: Digest over the checkpoint's weight files.
+    """
+
+    name: str
+    revision: str
+    license: str
+    architecture: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output of a graph: name, numpy dtype name, shape (names are free dimensions)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextSettings:
+    """How text becomes input ids.
+
+    Attributes:
+        tokenizer: Path of the ``tokenizer.json`` inside the bundle.
+        max_length: Tokens, special ones included; longer input is truncated on the right.
+        pad_id: Id used to fill a batch.
+        pad_type_id: Token type id of padding.
+    """
+
+    tokenizer: str
+    max_length: int
+    pad_id: int
+    pad_type_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingSettings:
+    """How token states become one vector.
+
+    Attributes:
+        output: The graph output that holds token states, (batch, sequence, dimension) float32.
+        pooling: One of :data:`POOLINGS`, as sentence-transformers names them.
+        normalize: Whether the vector is scaled to unit length.
+        dimension: Length of the vector.
+    """
+
+    output: str
+    pooling: str
+    normalize: bool
+    dimension: int
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """The graph one recipe made.
+
+    Attributes:
+        name: Unique in the bundle; also its name in ONNX Runtime's package.
+        recipe: The recipe as resolved, for example ``int8-dynamic+smooth``.
+        precision: ``float32``, ``int8``, …
+        folder: Its folder in the bundle.
+        model_file: The ONNX file inside ``folder``.
+        targets: Names of the targets it serves.
+        runs_anywhere: Whether its answers are right on every CPU of the bundle's architectures
+            (no product can saturate), so that a runtime that knows no CPU features may take it.
+        session_options: ONNX Runtime session configuration entries it was judged with.
+        opset: ONNX opset of the default domain.
+        parity: Verdict, one of :data:`VERDICTS`.
+        self_test_cosine: The least cosine with the golden answers that the self-test accepts.
+    """
+
+    name: str
+    recipe: str
+    precision: str
+    folder: str
+    model_file: str
+    targets: tuple[str, ...]
+    runs_anywhere: bool
+    session_options: Mapping[str, str]
+    opset: int
+    parity: str
+    self_test_cosine: float
+
+    @property
+    def model_path(self) -> str:
+        """Path of the ONNX file inside the bundle."""
+        return f"{self.folder}/{self.model_file}"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A parsed ``edgekit.json``. ``variants`` stand in order of preference."""
+
+    name: str
+    version: str
+    release: int
+    task: str
+    source: Source
+    generator: Mapping[str, str]
+    onnxruntime: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    text: TextSettings
+    embedding: EmbeddingSettings
+    golden: str
+    targets: Mapping[str, Target]
+    variants: tuple[Variant, ...]
+    files: tuple[FileEntry, ...]
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise KeyError(name)
+
+    def to_json(self) -> bytes:
+        """The canonical bytes of ``edgekit.json``: sorted keys, two-space indent, a newline at the end."""
+        document: dict[str, Any] = {
+            "schema_version": f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
+            "name": self.name,
+            "version": self.version,
+            "release": self.release,
+            "task": self.task,
+            "source": _fields(self.source),
+            "generator": dict(self.generator),
+            "requires": {"onnxruntime": self.onnxruntime},
+            "inputs": [_tensor_json(tensor) for tensor in self.inputs],
+            "outputs": [_tensor_json(tensor) for tensor in self.outputs],
+            "text": _fields(self.text),
+            "embedding": _fields(self.embedding),
+            "golden": self.golden,
+            "targets": {name: target.to_json() for name, target in self.targets.items()},
+            "variants": [_variant_json(variant) for variant in self.variants],
+            "files": [_fields(entry) for entry in sorted(self.files, key=lambda entry: entry.path)],
+        }
+        return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Manifest:
+        """Parse ``edgekit.json``.
+
+        An unknown key is refused while the minor version is known, and ignored from a newer minor
+        version, whose additions an old reader may skip by the format's rule.
+
+        Raises:
+            IntegrityError: The document is not a manifest this version reads.
+        """
+        try:
+            return _read_manifest(parse_json(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES))
+        except RecordError as error:
+            raise IntegrityError(error.message, hint=error.hint or "the bundle is damaged; get it again") from error
+
+
+def _read_manifest(table: Table) -> Manifest:
+    strict = _check_schema(table)
+    variants = tuple(_read_variant(item, strict) for item in table.tables("variants", max_items=256))
+    targets = {name: Target.read(name, item) for name, item in table.named_tables("targets")}
+    requires = table.table("requires")
+    manifest = Manifest(
+        name=_identifier(table, "name"),
+        version=_identifier(table, "version"),
+        release=table.integer("release"),
+        task=table.string("task"),
+        source=_read_source(table.table("source"), strict),
+        generator=table.string_map("generator"),
+        onnxruntime=requires.string("onnxruntime"),
+        inputs=tuple(_read_tensor(item, strict) for item in table.tables("inputs")),
+        outputs=tuple(_read_tensor(item, strict) for item in table.tables("outputs")),
+        text=_read_text(table.table("text"), strict),
+        embedding=_read_embedding(table.table("embedding"), strict),
+        golden=table.string("golden"),
+        targets=targets,
+        variants=variants,
+        files=tuple(_read_file(item, strict) for item in table.tables("files", max_items=MAX_FILES)),
+    )
+    _close(table, strict)
+    _close(requires, strict)
+    _check_references(table, manifest)
+    return manifest
+
+
+def _check_schema(table: Table) -> bool:
+    text = table.string("schema_version")
+    match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", text)
+    if not match:
+        raise table.error("schema_version", f"{text!r} is not MAJOR.MINOR")
+    major, minor = int(match[1]), int(match[2])
+    if major != SCHEMA_MAJOR:
+        raise RecordError(
+            f"{table.path}: schema_version: this edgekit reads {SCHEMA_MAJOR}.x, the bundle is {text}",
+            hint="install an edgekit of that major version",
+        )
+    return minor <= SCHEMA_MINOR
+
+
+def _check_references(table: Table, manifest: Manifest) -> None:
+    listed = {entry.path for entry in manifest.files}
+    named = [("golden", manifest.golden), ("text", manifest.text.tokenizer)]
+    named += [("variants", variant.model_path) for variant in manifest.variants]
+    for key, path in named:
+        if path not in listed:
+            raise table.error(key, f"names {path!r}, which is not in files")
+    if not manifest.variants:
+        raise table.error("variants", "a bundle has at least one")
+    names = [variant.name for variant in manifest.variants]
+    if len(set(names)) != len(names):
+        raise table.error("variants", "two variants have one name")
+    for variant in manifest.variants:
+        for target in variant.targets:
+            if target not in manifest.targets:
+                raise table.error("variants", f"{variant.name} serves {target!r}, which is not in targets")
+    outputs = [tensor.name for tensor in manifest.outputs]
+    if manifest.embedding.output not in outputs:
+        raise table.error("embedding", f"output {manifest.embedding.output!r} is not in outputs")
+
+
+def _read_variant(table: Table, strict: bool) -> Variant:
+    variant = Variant(
+        name=_identifier(table, "name"),
+        recipe=table.string("recipe"),
+        precision=table.string("precision"),
+        folder=table.string("folder"),
+        model_file=table.string("model_file"),
+        targets=table.strings("targets"),
+        runs_anywhere=table.boolean("runs_anywhere"),
+        session_options=table.string_map("session_options"),
+        opset=table.integer("opset", minimum=1, maximum=1000),
+        parity=table.string("parity", choices=VERDICTS),
+        self_test_cosine=table.number("self_test_cosine", minimum=-1, maximum=1),
+    )
+    _close(table, strict)
+    return variant
+
+
+def _read_source(table: Table, strict: bool) -> Source:
+    source = Source(
+        name=table.string("name"),
+        revision=table.string("revision"),
+        license=table.string("license"),
+        architecture=table.string("architecture"),
+        weights_sha256=_digest(table, "weights_sha256"),
+    )
+    _close(table, strict)
+    return source
+
+
+def _read_tensor(table: Table, strict: bool) -> Tensor:
+    tensor = Tensor(name=table.string("name"), dtype=table.string("dtype"), shape=table.shape("shape"))
+    _close(table, strict)
+    return tensor
+
+
+def _read_text(table: Table, strict: bool) -> TextSettings:
+    text = TextSettings(
+        tokenizer=table.string("tokenizer"),
+        max_length=table.integer("max_length", minimum=1, maximum=1 << 24),
+        pad_id=table.integer("pad_id"),
+        pad_type_id=table.integer("pad_type_id"),
+    )
+    _close(table, strict)
+    return text
+
+
+def _read_embedding(table: Table, strict: bool) -> EmbeddingSettings:
+    embedding = EmbeddingSettings(
+        output=table.string("output"),
+        pooling=table.string("pooling", choices=POOLINGS),
+        normalize=table.boolean("normalize"),
+        dimension=table.integer("dimension", minimum=1, maximum=1 << 24),
+    )
+    _close(table, strict)
+    return embedding
+
+
+def _read_file(table: Table, strict: bool) -> FileEntry:
+    entry = FileEntry(
+        path=table.string("path"),
+        size=table.integer("size", maximum=MAX_FILE_BYTES),
+        sha256=_digest(table, "sha256"),
+    )
+    _close(table, strict)
+    return entry
+
+
+def _digest(table: Table, key: str) -> str:
+    value = table.string(key)
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise table.error(key, "expected 64 lower-case hexadecimal digits")
+    return value
+
+
+def _identifier(table: Table, key: str) -> str:
+    # Names become folders, registry tags and store keys later: no separators, no surprises.
+    value = table.string(key)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}", value):
+        raise table.error(key, f"{value!r} is not a name (letters, digits, '.', '_', '+', '-')")
+    return value
+
+
+def _close(table: Table, strict: bool) -> None:
+    if strict:
+        table.done()
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _tensor_json(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
+
+
+def _variant_json(variant: Variant) -> dict[str, Any]:
+    return _fields(variant) | {"targets": list(variant.targets), "session_options": dict(variant.session_options)}

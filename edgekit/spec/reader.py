@@ -1,0 +1,249 @@
+"""Strict reading of JSON and TOML records.
+
+A :class:`Table` hands out typed values, remembers the key path for its errors, and refuses keys
+nobody asked for (with the nearest known name), so a typo is an error and never a default.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from edgekit.errors import RecordError
+
+MAX_JSON_BYTES: Final = 16 * 1024 * 1024
+MAX_DEPTH: Final = 32
+
+
+def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Table:
+    """Parse a JSON object as strictly as RFC 8259 allows, and a little more.
+
+    Refused: over ``max_bytes``, a byte-order mark, invalid UTF-8, duplicate keys, NaN and
+    infinities, nesting deeper than :data:`MAX_DEPTH`, lone surrogates, anything but an object on top.
+
+    Args:
+        data: The file's bytes.
+        name: What to call it in errors, usually the file's name.
+        max_bytes: Upper limit of ``len(data)``.
+
+    Raises:
+        RecordError: The data is not such an object.
+    """
+    if len(data) > max_bytes:
+        raise RecordError(f"{name}: {len(data)} bytes is over the limit of {max_bytes}")
+    if data.startswith(b"\xef\xbb\xbf"):
+        raise RecordError(f"{name}: starts with a byte-order mark")
+    _refuse_deep_nesting(data, name)
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=lambda pairs: _unique(pairs, name),
+            parse_constant=lambda text: _refuse_constant(text, name),
+            parse_float=lambda text: _finite(text, name),
+        )
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{name}: not UTF-8 at byte {error.start}") from error
+    except ValueError as error:  # JSONDecodeError, and int() refusing thousands of digits
+        raise RecordError(f"{name}: not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise RecordError(f"{name}: expected an object, found {_kind(value)}")
+    return Table(value, name)
+
+
+def parse_toml(text: str, name: str) -> Table:
+    """Parse a TOML document.
+
+    Raises:
+        RecordError: The text is not TOML.
+    """
+    import tomllib  # only the build side reads TOML
+
+    try:
+        return Table(tomllib.loads(text), name)
+    except tomllib.TOMLDecodeError as error:
+        raise RecordError(f"{name}: not TOML: {error}") from error
+
+
+class Table:
+    """A mapping that is read key by key, each with its type, and then closed with :meth:`done`."""
+
+    def __init__(self, values: Mapping[str, Any], path: str) -> None:
+        self.path = path
+        self._values = values
+        self._asked: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def string(self, key: str, *, choices: tuple[str, ...] = (), max_length: int = 4096) -> str:
+        """A string, without lone surrogates, at most ``max_length`` characters, one of ``choices`` if given."""
+        value = self._take(key)
+        if not isinstance(value, str):
+            raise self.error(key, f"expected a string, found {_kind(value)}")
+        if len(value) > max_length:
+            raise self.error(key, f"longer than {max_length} characters")
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+            raise self.error(key, "holds a lone surrogate")
+        if choices and value not in choices:
+            raise RecordError(
+                f"{self.path}: {key}: {value!r} is not one of {', '.join(choices)}",
+                hint=nearest(value, choices),
+            )
+        return value
+
+    def integer(self, key: str, *, minimum: int = 0, maximum: int = 2**53) -> int:
+        """An integer (no float, no bool) within bounds."""
+        value = self._take(key)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self.error(key, f"expected an integer, found {_kind(value)}")
+        if not minimum <= value <= maximum:
+            raise self.error(key, f"{value} is outside {minimum}..{maximum}")
+        return value
+
+    def number(self, key: str, *, minimum: float = -math.inf, maximum: float = math.inf) -> float:
+        """A finite number within bounds."""
+        value = self._take(key)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.error(key, f"expected a finite number, found {_kind(value)}")
+        if not minimum <= value <= maximum:
+            raise self.error(key, f"{value} is outside {minimum}..{maximum}")
+        return float(value)
+
+    def boolean(self, key: str) -> bool:
+        """True or false."""
+        value = self._take(key)
+        if not isinstance(value, bool):
+            raise self.error(key, f"expected true or false, found {_kind(value)}")
+        return value
+
+    def strings(self, key: str, *, max_items: int = 1024) -> tuple[str, ...]:
+        """A list of strings."""
+        values = self._list(key, max_items)
+        items = Table({str(i): value for i, value in enumerate(values)}, f"{self.path}: {key}")
+        return tuple(items.string(str(i)) for i in range(len(values)))
+
+    def shape(self, key: str) -> tuple[int | str, ...]:
+        """A tensor shape: each dimension a non-negative integer or a name."""
+        dimensions: list[int | str] = []
+        for value in self._list(key, 16):
+            if isinstance(value, bool) or not isinstance(value, int | str) or (isinstance(value, int) and value < 0):
+                raise self.error(key, f"expected dimensions (integers or names), found {_kind(value)}")
+            dimensions.append(value)
+        return tuple(dimensions)
+
+    def table(self, key: str) -> Table:
+        """A nested object."""
+        value = self._take(key)
+        if not isinstance(value, dict):
+            raise self.error(key, f"expected an object, found {_kind(value)}")
+        return Table(value, f"{self.path}: {key}")
+
+    def tables(self, key: str, *, max_items: int = 65536) -> Iterator[Table]:
+        """A list of objects."""
+        for index, value in enumerate(self._list(key, max_items)):
+            if not isinstance(value, dict):
+                raise self.error(key, f"item {index}: expected an object, found {_kind(value)}")
+            yield Table(value, f"{self.path}: {key}[{index}]")
+
+    def named_tables(self, key: str) -> Iterator[tuple[str, Table]]:
+        """An object whose values are objects, as (name, object) pairs."""
+        table = self.table(key)
+        for name in table.keys():
+            yield name, table.table(name)
+
+    def string_map(self, key: str) -> dict[str, str]:
+        """An object whose values are strings."""
+        table = self.table(key)
+        return {name: table.string(name) for name in table.keys()}
+
+    def raw(self, key: str) -> Any:
+        """A value of any type, for free-form parts such as generator versions."""
+        return self._take(key)
+
+    def keys(self) -> tuple[str, ...]:
+        """The keys as written."""
+        return tuple(self._values)
+
+    def done(self) -> None:
+        """Refuse every key that was not asked for.
+
+        Raises:
+            RecordError: Naming the unknown key and the nearest known one.
+        """
+        for key in self._values:
+            if key not in self._asked:
+                raise RecordError(f"{self.path}: unknown key {key!r}", hint=nearest(key, tuple(self._asked)))
+
+    def error(self, key: str, problem: str) -> RecordError:
+        """An error that carries the key path."""
+        return RecordError(f"{self.path}: {key}: {problem}")
+
+    def _take(self, key: str) -> Any:
+        self._asked.add(key)
+        if key not in self._values:
+            raise RecordError(f"{self.path}: missing key {key!r}", hint=nearest(key, tuple(self._values)))
+        return self._values[key]
+
+    def _list(self, key: str, max_items: int) -> list[Any]:
+        value = self._take(key)
+        if not isinstance(value, list):
+            raise self.error(key, f"expected a list, found {_kind(value)}")
+        if len(value) > max_items:
+            raise self.error(key, f"more than {max_items} items")
+        return value
+
+
+def nearest(word: str, known: tuple[str, ...]) -> str:
+    """A hint that names the known word closest to ``word``, or an empty string."""
+    import difflib  # only errors need it; a device's start-up does not pay for it
+
+    matches = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {matches[0]!r}?" if matches else ""
+
+
+def _refuse_deep_nesting(data: bytes, name: str) -> None:
+    # Counted before parsing: the parser itself recurses. Brackets inside strings do not nest.
+    depth, in_string, escaped = 0, False, False
+    for byte in data:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in (0x5B, 0x7B):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise RecordError(f"{name}: nested deeper than {MAX_DEPTH} levels")
+        elif byte in (0x5D, 0x7D):
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise RecordError(f"{name}: key {twice!r} appears twice")
+    return values
+
+
+def _refuse_constant(text: str, name: str) -> float:
+    raise RecordError(f"{name}: {text} is not a number JSON knows")
+
+
+def _finite(text: str, name: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise RecordError(f"{name}: {text} does not fit a double")
+    return value
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), f"{value!r}")
