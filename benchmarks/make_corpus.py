@@ -29,9 +29,9 @@ PER_FILE_TOPICS = 260
 SIMILAR = 0.5  # Jaccard similarity of word sets from which two sentences count as one
 
 SKIPPED_FOLDERS = {"site-packages", "test", "tests", "idle_test", "lib2to3", "__pycache__", "encodings", "ensurepip"}
-FUNCTION_WORDS = frozenset(  # noqa: SIM905 - one word a line reads worse
+FUNCTION_WORDS = (
     "a an the is are was be been has have of to in on for with by from that this which it its if when as or and not "
-    "can may will must should does do there than at".split()
+    "can may will must should does do there than at"
 )
 NOT_PROSE = re.compile(r"[^\x20-\x7e]|[<>{}|\\=\[\]@~^$%#*]|->|--|://|__|\w- \w|,,| [.,;]")
 ABBREVIATIONS = ("e.g.", "i.e.", "etc.", "vs.", "cf.", "Mr.", "Dr.", "viz.", "approx.", "incl.", "resp.")
@@ -151,7 +151,8 @@ def _is_prose(sentence: str) -> bool:
         return False
     letters = sum(character.isalpha() or character == " " for character in sentence)
     words = re.findall(r"[a-z]+", sentence.lower())
-    return letters >= 0.93 * len(sentence) and len(words) >= 5 and sum(word in FUNCTION_WORDS for word in words) >= 2
+    little = set(FUNCTION_WORDS.split()) & set(words)
+    return letters >= 0.93 * len(sentence) and len(words) >= 5 and len(little) >= 2
 
 
 def _words(sentence: str) -> frozenset[str]:
