@@ -65,7 +65,6 @@ def pair_sums(matrix: np.ndarray) -> np.ndarray:
     return np.maximum(positive[::2] + positive[1::2], negative[::2] + negative[1::2]).max(axis=0)
 
 
-
 def quantize_products(model: ir.Model, weights: Weights, *, spare: Collection[str] = ()) -> int:
     """Replace every ``MatMul(x, W)`` with constant ``W`` by its dynamic int8 form, in place.
 
