@@ -1,0 +1,112 @@
+"""A model card of the catalog: which checkpoint, pinned how, under which licence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from edgekit.spec.parity import BUDGETS, Budget
+from edgekit.spec.reader import Table, nearest
+
+MODEL_TASKS: Final = ("feature-extraction",)
+
+_INSIDE: Final = r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*"  # never absolute, no parent steps, nothing hidden
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """A model edgekit knows by a short name, from a TOML record in ``models/``.
+
+    Attributes:
+        name: The short name, for example ``minilm``.
+        summary: One line for people.
+        task: A Hugging Face task name.
+        hub_id: The repository on the hub.
+        revision: Its commit, 40 hexadecimal digits; a branch pins nothing and is refused.
+        license: SPDX identifier in lower case.
+        weights_sha256: Digest the weight file must have, wherever it comes from.
+        package: A package of the Python registry with the same weights, for machines without the
+            hub, as pip names it; None where there is none.
+        module: The package's import name; empty without a package.
+        package_path: The checkpoint's folder inside the module; empty without a package.
+        budgets: By precision, the budgets this card tightens, complete; see :meth:`budget`.
+    """
+
+    name: str
+    summary: str
+    task: str
+    hub_id: str
+    revision: str
+    license: str
+    weights_sha256: str
+    package: str | None
+    module: str
+    package_path: str
+    budgets: Mapping[str, Budget]
+
+    def budget(self, precision: str) -> Budget:
+        """The parity budget for a precision: the card's where it is tighter, else the table's.
+
+        Raises:
+            KeyError: No budget is known for that precision.
+        """
+        return self.budgets[precision] if precision in self.budgets else BUDGETS[precision]
+
+    @classmethod
+    def read(cls, name: str, table: Table) -> ModelCard:
+        """Read a record.
+
+        Raises:
+            RecordError: A key is missing (revision and licence too), unknown or of the wrong type or
+                value, or a budget is looser than the table's.
+        """
+        package = "package" in table
+        card = cls(
+            name=name,
+            summary=table.string("summary"),
+            task=table.string("task", choices=MODEL_TASKS),
+            hub_id=_matching(table, "hub_id", r"[\w.-]+/[\w.-]+", "an id like 'owner/name'"),
+            revision=_matching(table, "revision", r"[0-9a-f]{40}", "a commit (40 hexadecimal digits)"),
+            license=_matching(table, "license", r"[a-z0-9][a-z0-9.+-]*", "an SPDX identifier in lower case"),
+            weights_sha256=_matching(table, "weights_sha256", r"[0-9a-f]{64}", "64 lower-case hexadecimal digits"),
+            package=_matching(table, "package", r"[A-Za-z0-9][\w.-]*", "a distribution's name") if package else None,
+            module=_matching(table, "module", r"[A-Za-z_]\w*", "an import name") if package else "",
+            package_path=_matching(table, "package_path", _INSIDE, "a relative folder") if package else "",
+            budgets=_read_budgets(table) if "budget" in table else {},
+        )
+        table.done()
+        return card
+
+
+def _read_budgets(table: Table) -> dict[str, Budget]:
+    budgets: dict[str, Budget] = {}
+    for precision, limits in table.named_tables("budget"):
+        if precision not in BUDGETS:
+            hint = nearest(precision, tuple(BUDGETS))
+            raise table.error("budget", f"{precision!r} is no precision with a budget{f'; {hint}' if hint else ''}")
+        budgets[precision] = _tightened(BUDGETS[precision], limits)
+    return budgets
+
+
+def _tightened(budget: Budget, limits: Table) -> Budget:
+    changes: dict[str, float] = {}
+    for limit in fields(Budget):
+        if limit.name not in limits:
+            continue
+        current = getattr(budget, limit.name)
+        value = limits.integer(limit.name) if isinstance(current, int) else limits.number(limit.name)
+        looser = value > current if limit.name.endswith("_max") else value < current
+        if looser:
+            raise limits.error(limit.name, f"{value:g} is looser than {current:g}; a card may only tighten")
+        changes[limit.name] = value
+    limits.done()
+    return replace(budget, **changes)  # type: ignore[arg-type]  # samples_min is read as an integer above
+
+
+def _matching(table: Table, key: str, pattern: str, expected: str) -> str:
+    value = table.string(key)
+    if not re.fullmatch(pattern, value, re.ASCII):
+        raise table.error(key, f"expected {expected}, found {value!r}")
+    return value
