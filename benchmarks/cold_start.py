@@ -33,10 +33,10 @@ def measure(bundle: Path, *, runs: int) -> dict[str, Any]:
     for turn in range(WARM_UPS + runs):
         # CLOCK_MONOTONIC is one clock for all processes: the child says when it had its answer.
         start = time.monotonic_ns()
-        cost = child.run([sys.executable, "-c", FIRST_EMBEDDING, str(bundle)])
+        cost = child.run([sys.executable, "-P", "-c", FIRST_EMBEDDING, str(bundle)])
         end = int(cost.output)
-        with_import = child.run([sys.executable, "-c", "import edgekit.runtime"]).seconds
-        without = child.run([sys.executable, "-c", "pass"]).seconds
+        with_import = child.run([sys.executable, "-P", "-c", "import edgekit.runtime"]).seconds
+        without = child.run([sys.executable, "-P", "-c", "pass"]).seconds
         if turn >= WARM_UPS:
             first.append((end - start) / 1e9)
             peak.append(cost.peak_mb)

@@ -16,7 +16,9 @@ def measure(bundle: Path) -> dict[str, Any]:
     """Export MiniLM for all targets into ``bundle``, replacing what is there."""
     if (bundle / "edgekit.json").exists():
         shutil.rmtree(bundle)
-    cost = child.run([sys.executable, "-m", "edgekit", "export", "minilm", "-t", "all", "-o", str(bundle)], show=True)
+    cost = child.run(
+        [sys.executable, "-P", "-m", "edgekit", "export", "minilm", "-t", "all", "-o", str(bundle)], show=True
+    )
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     return {"seconds": round(cost.seconds, 1), "peak_mb": round(cost.peak_mb), "bundle_mb": round(size / 1e6, 1)}
 
