@@ -1,0 +1,1 @@
+"""The bundle format on disk. Standard library only."""
