@@ -1,1 +1,0 @@
-"""The bundle format on disk. Standard library only."""
