@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgekit.errors import IntegrityError, RecordError
+from edgekit.spec.checksum import seal
 from edgekit.spec.reader import Table, parse_json
 from edgekit.spec.target import Target
 
@@ -175,6 +176,7 @@ class Manifest:
     def to_json(self) -> bytes:
         """The canonical bytes of ``edgekit.json``: sorted keys, two-space indent, a newline at the end."""
         document: dict[str, Any] = {
+            "checksum": "0" * 64,
             "schema_version": f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
             "name": self.name,
             "version": self.version,
@@ -192,7 +194,8 @@ class Manifest:
             "variants": [_variant_json(variant) for variant in self.variants],
             "files": [_fields(entry) for entry in sorted(self.files, key=lambda entry: entry.path)],
         }
-        return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return seal(text.encode(), MANIFEST_NAME)
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
@@ -204,10 +207,15 @@ class Manifest:
         Raises:
             IntegrityError: The document is not a manifest this version reads.
         """
+        damaged = "the bundle is damaged; get it again"
         try:
-            return _read_manifest(parse_json(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES))
+            manifest = _read_manifest(parse_json(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES))
+            sealed = seal(data, MANIFEST_NAME)
         except RecordError as error:
-            raise IntegrityError(error.message, hint=error.hint or "the bundle is damaged; get it again") from error
+            raise IntegrityError(error.message, hint=error.hint or damaged) from error
+        if sealed != data:
+            raise IntegrityError(f"{MANIFEST_NAME}: checksum: the file is not as it was written", hint=damaged)
+        return manifest
 
 
 def _read_manifest(table: Table) -> Manifest:
@@ -215,6 +223,7 @@ def _read_manifest(table: Table) -> Manifest:
     variants = tuple(_read_variant(item, strict) for item in table.tables("variants", max_items=256))
     targets = {name: Target.read(name, item) for name, item in table.named_tables("targets")}
     requires = table.table("requires")
+    _digest(table, "checksum")
     manifest = Manifest(
         name=_identifier(table, "name"),
         version=_identifier(table, "version"),
