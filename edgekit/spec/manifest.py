@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgekit.errors import IntegrityError, RecordError
+from edgekit.spec.checksum import seal
 from edgekit.spec.reader import Table, parse_json
 from edgekit.spec.target import Target
 
@@ -175,6 +176,7 @@ class Manifest:
     def to_json(self) -> bytes:
         """The canonical bytes of ``edgekit.json``: sorted keys, two-space indent, a newline at the end."""
         document: dict[str, Any] = {
+            "checksum": "0" * 64,
             "schema_version": f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}",
             "name": self.name,
             "version": self.version,
@@ -192,7 +194,8 @@ class Manifest:
             "variants": [_variant_json(variant) for variant in self.variants],
             "files": [_fields(entry) for entry in sorted(self.files, key=lambda entry: entry.path)],
         }
-        return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+        text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        return seal(text.encode(), MANIFEST_NAME)
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
@@ -204,36 +207,42 @@ class Manifest:
         Raises:
             IntegrityError: The document is not a manifest this version reads.
         """
+        damaged = "the bundle is damaged; get it again"
         try:
-            return _read_manifest(parse_json(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES))
+            manifest = _read_manifest(parse_json(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES))
+            sealed = seal(data, MANIFEST_NAME)
         except RecordError as error:
-            raise IntegrityError(error.message, hint=error.hint or "the bundle is damaged; get it again") from error
+            raise IntegrityError(error.message, hint=error.hint or damaged) from error
+        if sealed != data:
+            raise IntegrityError(f"{MANIFEST_NAME}: checksum: the file is not as it was written", hint=damaged)
+        return manifest
 
 
 def _read_manifest(table: Table) -> Manifest:
     strict = _check_schema(table)
-    variants = tuple(_read_variant(item, strict) for item in table.tables("variants", max_items=256))
+    variants = tuple(_read_variant(item, strict=strict) for item in table.tables("variants", max_items=256))
     targets = {name: Target.read(name, item) for name, item in table.named_tables("targets")}
     requires = table.table("requires")
+    _digest(table, "checksum")
     manifest = Manifest(
         name=_identifier(table, "name"),
         version=_identifier(table, "version"),
         release=table.integer("release"),
         task=table.string("task"),
-        source=_read_source(table.table("source"), strict),
+        source=_read_source(table.table("source"), strict=strict),
         generator=table.string_map("generator"),
         onnxruntime=requires.string("onnxruntime"),
-        inputs=tuple(_read_tensor(item, strict) for item in table.tables("inputs")),
-        outputs=tuple(_read_tensor(item, strict) for item in table.tables("outputs")),
-        text=_read_text(table.table("text"), strict),
-        embedding=_read_embedding(table.table("embedding"), strict),
+        inputs=tuple(_read_tensor(item, strict=strict) for item in table.tables("inputs")),
+        outputs=tuple(_read_tensor(item, strict=strict) for item in table.tables("outputs")),
+        text=_read_text(table.table("text"), strict=strict),
+        embedding=_read_embedding(table.table("embedding"), strict=strict),
         golden=table.string("golden"),
         targets=targets,
         variants=variants,
-        files=tuple(_read_file(item, strict) for item in table.tables("files", max_items=MAX_FILES)),
+        files=tuple(_read_file(item, strict=strict) for item in table.tables("files", max_items=MAX_FILES)),
     )
-    _close(table, strict)
-    _close(requires, strict)
+    _close(table, strict=strict)
+    _close(requires, strict=strict)
     _check_references(table, manifest)
     return manifest
 
@@ -273,7 +282,7 @@ def _check_references(table: Table, manifest: Manifest) -> None:
         raise table.error("embedding", f"output {manifest.embedding.output!r} is not in outputs")
 
 
-def _read_variant(table: Table, strict: bool) -> Variant:
+def _read_variant(table: Table, *, strict: bool) -> Variant:
     variant = Variant(
         name=_identifier(table, "name"),
         recipe=table.string("recipe"),
@@ -287,11 +296,11 @@ def _read_variant(table: Table, strict: bool) -> Variant:
         parity=table.string("parity", choices=VERDICTS),
         self_test_cosine=table.number("self_test_cosine", minimum=-1, maximum=1),
     )
-    _close(table, strict)
+    _close(table, strict=strict)
     return variant
 
 
-def _read_source(table: Table, strict: bool) -> Source:
+def _read_source(table: Table, *, strict: bool) -> Source:
     source = Source(
         name=table.string("name"),
         revision=table.string("revision"),
@@ -299,45 +308,45 @@ def _read_source(table: Table, strict: bool) -> Source:
         architecture=table.string("architecture"),
         weights_sha256=_digest(table, "weights_sha256"),
     )
-    _close(table, strict)
+    _close(table, strict=strict)
     return source
 
 
-def _read_tensor(table: Table, strict: bool) -> Tensor:
+def _read_tensor(table: Table, *, strict: bool) -> Tensor:
     tensor = Tensor(name=table.string("name"), dtype=table.string("dtype"), shape=table.shape("shape"))
-    _close(table, strict)
+    _close(table, strict=strict)
     return tensor
 
 
-def _read_text(table: Table, strict: bool) -> TextSettings:
+def _read_text(table: Table, *, strict: bool) -> TextSettings:
     text = TextSettings(
         tokenizer=table.string("tokenizer"),
         max_length=table.integer("max_length", minimum=1, maximum=1 << 24),
         pad_id=table.integer("pad_id"),
         pad_type_id=table.integer("pad_type_id"),
     )
-    _close(table, strict)
+    _close(table, strict=strict)
     return text
 
 
-def _read_embedding(table: Table, strict: bool) -> EmbeddingSettings:
+def _read_embedding(table: Table, *, strict: bool) -> EmbeddingSettings:
     embedding = EmbeddingSettings(
         output=table.string("output"),
         pooling=table.string("pooling", choices=POOLINGS),
         normalize=table.boolean("normalize"),
         dimension=table.integer("dimension", minimum=1, maximum=1 << 24),
     )
-    _close(table, strict)
+    _close(table, strict=strict)
     return embedding
 
 
-def _read_file(table: Table, strict: bool) -> FileEntry:
+def _read_file(table: Table, *, strict: bool) -> FileEntry:
     entry = FileEntry(
         path=table.string("path"),
         size=table.integer("size", maximum=MAX_FILE_BYTES),
         sha256=_digest(table, "sha256"),
     )
-    _close(table, strict)
+    _close(table, strict=strict)
     return entry
 
 
@@ -356,7 +365,7 @@ def _identifier(table: Table, key: str) -> str:
     return value
 
 
-def _close(table: Table, strict: bool) -> None:
+def _close(table: Table, *, strict: bool) -> None:
     if strict:
         table.done()
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from edgekit.errors import RecordError
 
 MAX_JSON_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 32
+_LARGEST_DOUBLE: Final = int(sys.float_info.max)
 
 
 def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Table:
@@ -49,6 +52,8 @@ def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Ta
         raise RecordError(f"{name}: not JSON: {error}") from error
     if not isinstance(value, dict):
         raise RecordError(f"{name}: expected an object, found {_kind(value)}")
+    if re.search(rb"\\u[dD][89a-fA-F]", data):
+        _refuse_lone_surrogates(value, name)
     return Table(value, name)
 
 
@@ -105,7 +110,9 @@ class Table:
     def number(self, key: str, *, minimum: float = -math.inf, maximum: float = math.inf) -> float:
         """A finite number within bounds."""
         value = self._take(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        # JSON's integers have no upper end, and isfinite() raises on one that fits no double.
+        too_large = isinstance(value, int) and abs(value) > _LARGEST_DOUBLE
+        if isinstance(value, bool) or not isinstance(value, int | float) or too_large or not math.isfinite(value):
             raise self.error(key, f"expected a finite number, found {_kind(value)}")
         if not minimum <= value <= maximum:
             raise self.error(key, f"{value} is outside {minimum}..{maximum}")
@@ -222,6 +229,14 @@ def _refuse_deep_nesting(data: bytes, name: str) -> None:
                 raise RecordError(f"{name}: nested deeper than {MAX_DEPTH} levels")
         elif byte in (0x5D, 0x7D):
             depth -= 1
+
+
+def _refuse_lone_surrogates(value: dict[str, Any], name: str) -> None:
+    # Such a string cannot be written as UTF-8 again; keys and list items count too.
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RecordError(f"{name}: holds a lone surrogate") from error
 
 
 def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:

@@ -1,0 +1,73 @@
+# Everything for a fresh machine. `make help` lists the targets.
+
+# 3.11 first: the pinned torch is certain to have a wheel for it.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$name && break; done)
+# On Linux x86-64 the registry's torch brings CUDA. To get the smaller one:
+#   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_FLAGS ?=
+override BUNDLE := bundles/minilm
+
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_EXTRAS := export,demo
+DEV_EXTRAS := export,demo,dev
+DEMO_READY := $(VENV)/.ready-demo
+DEV_READY := $(VENV)/.ready-dev
+SOURCES := edgekit tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-wheel lint format bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+demo: $(DEMO_READY) ## fresh machine to a verified bundle of MiniLM for all targets, then use it
+	@rm -rf $(BUNDLE)
+	$(BIN)/edgekit export minilm -t all -o $(BUNDLE)
+	$(BIN)/edgekit verify $(BUNDLE)
+	$(BIN)/edgekit inspect $(BUNDLE)
+	$(BIN)/edgekit run $(BUNDLE) "The film was dreadful." "I hated that movie." "The film was developed."
+	$(BIN)/edgekit bench $(BUNDLE)
+
+test: lint ## lint and types, then every test but the long ones
+	$(BIN)/python -m pytest -m "not long"
+
+test-all: lint ## the same, the long tests too
+	$(BIN)/python -m pytest
+
+test-wheel: $(DEV_READY) ## build the wheel and use what it holds
+	$(BIN)/python -m pytest tests/integration/test_wheel.py
+
+lint: $(DEV_READY) ## ruff and mypy
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+format: $(DEV_READY) ## let ruff fix what it can
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: $(DEMO_READY) ## the figures of README.md, measured here (peers are installed beside, into benchmarks/envs)
+	$(BIN)/python benchmarks/figures.py
+
+clean: ## remove environments, bundles and caches
+	rm -rf $(VENV) build dist bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: a second `make` installs nothing unless pyproject.toml changed.
+$(DEMO_READY): pyproject.toml
+	$(call install,$(DEMO_EXTRAS))
+	@touch $@
+
+$(DEV_READY): pyproject.toml
+	$(call install,$(DEV_EXTRAS))
+	@touch $(DEMO_READY) $@
+
+define install
+@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make PYTHON=/path/to/python" >&2; exit 2; }
+@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+@echo "installing edgekit[$(1)] into $(VENV) (torch is large: minutes on a slow line)"
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -e '.[$(1)]'
+endef

@@ -1,0 +1,131 @@
+"""A folder seen without following links: what is in it, and opening one file of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from edgekit.bundle.paths import MAX_DEPTH
+from edgekit.errors import IntegrityError
+from edgekit.spec.manifest import MAX_FILES
+
+# O_NONBLOCK: a pipe put in a file's place must not block the open. O_BINARY: Windows.
+_READ: Final = (
+    os.O_RDONLY
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_STEP: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_CAN_STEP: Final = os.open in os.supports_dir_fd
+
+
+def list_files(root: Path) -> dict[str, int]:
+    """Every file under a folder, as ``{path with forward slashes: size in bytes}``.
+
+    Raises:
+        IntegrityError: There is a link, a device, a pipe, a socket or an empty folder, more than
+            :data:`~edgekit.spec.manifest.MAX_FILES` files beside ``edgekit.json``, a path deeper
+            than a bundle's may be, or a folder that cannot be read.
+    """
+    files: dict[str, int] = {}
+    _list_into(files, root, "", 1)
+    return files
+
+
+@contextmanager
+def open_file(root: Path, path: str) -> Iterator[FileIO]:
+    """Open a regular file under ``root`` for reading, without buffering and without following links.
+
+    Args:
+        root: The folder. It may itself be reached through links.
+        path: As :func:`~edgekit.bundle.paths.check_path` accepts it.
+
+    Raises:
+        IntegrityError: The file is missing, is no regular file, is reached through a link, or
+            reading it fails (also inside the ``with`` block).
+    """
+    try:
+        descriptor = _open_by_steps(root, path) if _CAN_STEP else _open_checked(root, path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise IntegrityError(f"{path}: is not a regular file", hint="get the bundle again")
+        with FileIO(descriptor) as stream:
+            yield stream
+    except OSError as error:
+        raise _read_error(path, error) from error
+
+
+def _list_into(files: dict[str, int], folder: Path, prefix: str, depth: int) -> None:
+    try:
+        with os.scandir(folder) as entries:
+            # Bounded before sorting: a folder with millions of entries is refused, not read to its end.
+            found = [entry for entry, _ in zip(entries, range(MAX_FILES + 2), strict=False)]
+        for entry in sorted(found, key=lambda entry: entry.name):
+            path = prefix + entry.name
+            status = entry.stat(follow_symlinks=False)
+            if _is_link(status):
+                raise IntegrityError(f"{path!r}: is a link", hint="a bundle holds only files and folders")
+            if stat.S_ISDIR(status.st_mode):
+                if depth == MAX_DEPTH:
+                    raise IntegrityError(f"{path!r}: is a folder deeper than {MAX_DEPTH} parts")
+                _list_into(files, folder / entry.name, path + "/", depth + 1)
+            elif stat.S_ISREG(status.st_mode):
+                files[path] = status.st_size
+            else:
+                raise IntegrityError(f"{path!r}: is neither file nor folder", hint="remove it, or get the bundle again")
+            if len(files) > MAX_FILES + 1:
+                raise IntegrityError(f"{path!r}: one file more than the {MAX_FILES} a bundle may hold")
+    except OSError as error:
+        raise _read_error(prefix.rstrip("/") or str(folder), error) from error
+    if not found:
+        raise IntegrityError(
+            f"{prefix or str(folder)!r}: is an empty folder", hint="remove it, or get the bundle again"
+        )
+
+
+def _is_link(status: os.stat_result) -> bool:
+    # A junction on Windows is no symbolic link, but leads away like one.
+    reparse = getattr(stat, "FILE_ATTRIBUTE_REPARSE_POINT", 0)
+    return stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_file_attributes", 0) & reparse)
+
+
+def _open_by_steps(root: Path, path: str) -> int:
+    # Each folder is opened from its parent's descriptor, so none can be swapped for a link meanwhile.
+    *folders, name = path.split("/")
+    current = os.open(root, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        for folder in folders:
+            below = os.open(folder, _STEP, dir_fd=current)
+            os.close(current)
+            current = below
+        return os.open(name, _READ, dir_fd=current)
+    finally:
+        os.close(current)
+
+
+def _open_checked(root: Path, path: str) -> int:
+    current = root
+    for part in path.split("/"):
+        current /= part
+        if _is_link(current.lstat()):
+            raise IntegrityError(f"{path}: is or lies behind a link", hint="get the bundle again")
+    return os.open(current, _READ)
+
+
+def _read_error(path: str, error: OSError) -> IntegrityError:
+    """What an operating system's error on reading means for a bundle."""
+    if error.errno == errno.ENOENT:
+        return IntegrityError(f"{path}: is missing", hint="the bundle is damaged; get it again")
+    if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+        return IntegrityError(f"{path}: is or lies behind a link, or its folder is a file", hint="get the bundle again")
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        return IntegrityError(f"{path}: may not be read: {error.strerror}", hint="check its permissions")
+    return IntegrityError(f"{path}: cannot be read: {error.strerror}", hint="check the disk, then get the bundle again")

@@ -1,0 +1,67 @@
+"""The constant-weight products of a graph, the ones a recipe may quantize.
+
+Every pass and every check walks the same list, so that "all products" means one thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """``MatMul(x, W)`` with a constant float32 ``W`` of shape (inputs, outputs)."""
+
+    node: ir.Node
+    x: ir.Value
+    weight: ir.Value
+
+    @property
+    def name(self) -> str:
+        """The weight's name: stable across graph passes, unlike the node's."""
+        return self.weight.name or ""
+
+    def matrix(self) -> np.ndarray:
+        """The weight, float32 (inputs, outputs)."""
+        return constant(self.weight)
+
+
+def products(graph: ir.Graph) -> Iterator[Product]:
+    """The float products with constant weights, in graph order."""
+    for node in graph:
+        if node.op_type == "MatMul" and node.domain == "":
+            x, weight = node.inputs
+            if x is None or weight is None or weight.const_value is None:
+                continue
+            if weight.const_value.dtype == ir.DataType.FLOAT and len(weight.const_value.shape) == 2:
+                yield Product(node, x, weight)
+
+
+def constant(value: ir.Value) -> np.ndarray:
+    """The array of an initializer."""
+    tensor = value.const_value
+    if tensor is None:
+        raise ValueError(f"{value.name} is no initializer")
+    return tensor.numpy()
+
+
+def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """Add an initializer and return its value; ``name`` must be new in the graph."""
+    if name in graph.initializers:
+        raise ValueError(f"the graph already has an initializer {name}")
+    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+    value.shape = ir.Shape(array.shape)
+    value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
+    graph.initializers[name] = value
+    return value
+
+
+def drop_unused_initializers(graph: ir.Graph) -> None:
+    """Remove initializers nothing reads, such as the float weights a pass has replaced."""
+    outputs = set(graph.outputs)
+    for name in [name for name, value in graph.initializers.items() if not value.uses() and value not in outputs]:
+        del graph.initializers[name]

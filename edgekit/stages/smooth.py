@@ -1,0 +1,80 @@
+"""Smoothing: move a product's activation outliers into its weights before quantizing.
+
+SmoothQuant (Xiao et al. 2023, arXiv 2211.10438) with the migration strength on the input's side:
+per input channel the activation is multiplied by ``m`` and the weight's row divided by it, where
+``1/m = max|x|^strength / max|w|^(1-strength)``. Encoders are post-norm (the norm's output also feeds the residual), so the
+factor is an explicit ``Mul`` instead of being folded into the norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgekit.errors import ExportError
+from edgekit.stages.products import Product, drop_unused_initializers, initializer, products
+
+STRENGTH: Final = 0.8  # of 0.5 to 1.0, the plateau of nearest-neighbour agreement on MiniLM is 0.75 to 0.85
+SUFFIX: Final = ".smoothing"
+
+
+def smooth(model: ir.Model, ranges: Mapping[str, np.ndarray], *, strength: float = STRENGTH) -> int:
+    """Insert the smoothing factors before every product, in place.
+
+    Args:
+        model: The float graph.
+        ranges: For each product's input (by value name) the largest magnitude per channel seen on
+            calibration data, float32 (channels,). See :mod:`edgekit.stages.calibrate`.
+        strength: How much of the activation's range moves into the weights, 0 to 1.
+
+    Returns:
+        The number of products smoothed.
+
+    Raises:
+        ExportError: Nothing matched, or a product's input was not calibrated.
+    """
+    by_input: dict[str, list[Product]] = {}
+    for product in products(model.graph):
+        by_input.setdefault(product.x.name or "", []).append(product)
+    if not by_input:
+        raise ExportError("smooth: the graph has no product with constant weights")
+    count = 0
+    for name, consumers in by_input.items():
+        if name not in ranges:
+            raise ExportError(f"smooth: no calibrated range for {name}")
+        factor = _factor(ranges[name], [product.matrix() for product in consumers], strength)
+        _apply(model.graph, consumers, factor)
+        count += len(consumers)
+    drop_unused_initializers(model.graph)
+    return count
+
+
+def _factor(x_range: np.ndarray, weights: list[np.ndarray], strength: float) -> np.ndarray:
+    w_range = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+    x_range = np.maximum(x_range.astype(np.float64), 1e-5)
+    w_range = np.maximum(w_range.astype(np.float64), 1e-5)
+    divisor = x_range**strength / w_range ** (1 - strength)
+    divisor /= np.exp(np.log(divisor).mean())
+    return _eight_bits(1 / divisor)
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    # Rounded to an 8-bit mantissa: two CPUs that disagree in the last bits of the calibration sums
+    # still write the same file, but for values on a rounding edge.
+    mantissa, exponent = np.frexp(values)
+    return np.ldexp(np.round(mantissa * 256) / 256, exponent).astype(np.float32)
+
+
+def _apply(graph: ir.Graph, consumers: list[Product], factor: np.ndarray) -> None:
+    x = consumers[0].x
+    multiplier = initializer(graph, f"{x.name}{SUFFIX}", factor)
+    scaled = ir.node("Mul", [x, multiplier], name=f"{x.name}{SUFFIX}/Mul")
+    scaled.outputs[0].name = f"{x.name}.smoothed"
+    graph.insert_before(consumers[0].node, scaled)
+    for product in consumers:
+        weight = (product.matrix() / factor[:, None]).astype(np.float32)
+        product.node.replace_input_with(0, scaled.outputs[0])
+        product.node.replace_input_with(1, initializer(graph, f"{product.name}.smoothed", weight))

@@ -1,0 +1,165 @@
+"""Check the weights of a variant's file against the float graph's, number by number.
+
+Answers alone cannot show a small fault: one scale off by a percent moves an embedding less than
+quantizing does. So every constant of the float graph must be found in the shipped file, either unchanged
+or as integers that lie within half a step of it. The file is read back from disk and
+dequantized here, independently of the passes that wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgekit.errors import ExportError
+from edgekit.spec.parity import Check
+from edgekit.stages import blockwise, export, quantize, smooth
+from edgekit.stages.products import constant
+
+# Half a step, and the rounding of two float32 operations on values up to 127 steps.
+HALF_STEP: Final = 0.5 + 1e-3
+PAIR_LIMIT: Final = quantize.PAIR_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class WeightReport:
+    """What a file's constants were found to be.
+
+    Attributes:
+        worst_step: Largest distance of a dequantized weight from the original, in steps of its scale.
+        worst_name: The weight where it is.
+        quantized: Number of weights stored as integers.
+        same: Number stored unchanged.
+        changed: Names of constants that are neither.
+        largest_pair: Largest sum of two neighbouring int8 weights multiplied by uint8 activations.
+    """
+
+    worst_step: float
+    worst_name: str
+    quantized: int
+    same: int
+    changed: tuple[str, ...]
+    largest_pair: int
+
+    @property
+    def saturates(self) -> bool:
+        """Whether x86 without VNNI may answer wrongly: a pair of products can exceed 16 bits."""
+        return self.largest_pair > PAIR_LIMIT
+
+    def checks(self, *, saturating_target: bool) -> tuple[Check, ...]:
+        """The report as checks of a verdict; the last one only where a target's products saturate."""
+        worst = Check("weight distance in steps", self.worst_step, HALF_STEP, self.worst_step <= HALF_STEP)
+        changed = Check("changed constants", len(self.changed), 0, not self.changed)
+        pair = Check("int8 pair sum", self.largest_pair, PAIR_LIMIT, not self.saturates)
+        return (worst, changed, pair) if saturating_target else (worst, changed)
+
+
+def compare_weights(variant: Path, fp32: Path) -> WeightReport:
+    """Compare a variant's constants with the float graph's.
+
+    Args:
+        variant: Folder of the shipped file.
+        fp32: Folder of the float graph.
+
+    Raises:
+        ExportError: A quantized product lacks its scale, or its operands do not fit together.
+    """
+    original = _constants(ir.load(fp32 / export.MODEL_FILE).graph)
+    model = ir.load(variant / export.MODEL_FILE)
+    found = _constants(model.graph)
+    worst, worst_name, quantized, same = 0.0, "", 0, 0
+    changed = []
+    for name, array in original.items():
+        if name in found:
+            unchanged = array.dtype == found[name].dtype and np.array_equal(array, found[name])
+            same += unchanged
+            if not unchanged:
+                changed.append(name)
+            continue
+        distance = _distance(model.graph, name, array, found)
+        if distance is None:
+            changed.append(name)
+            continue
+        quantized += 1
+        if not distance <= worst:  # NaN counts as the worst
+            worst, worst_name = distance, name
+    return WeightReport(worst, worst_name, quantized, same, tuple(changed), _largest_pair(model.graph))
+
+
+def _constants(graph: ir.Graph) -> dict[str, np.ndarray]:
+    return {name: constant(value) for name, value in graph.initializers.items()}
+
+
+def _distance(graph: ir.Graph, name: str, original: np.ndarray, found: Mapping[str, np.ndarray]) -> float | None:
+    """Largest distance in steps, or None if the constant is in no form known here."""
+    stored = f"{name}.smoothed" if _stored_as(f"{name}.smoothed", found) else name
+    factor = _smoothing(graph, stored) if stored != name else np.float32(1)
+    if stored in found:  # smoothed and then spared: exact but for one rounding
+        return float(np.abs(found[stored] * factor - original).max() / max(np.abs(original).max(), 1e-30) * 127)
+    form = _stored_as(stored, found)
+    if form is None:
+        return None
+    scale = found[stored + form.scale].astype(np.float64)
+    if not np.isfinite(scale).all() or (scale <= 0).any():
+        return float("inf")
+    if form is _BLOCKS:
+        values = blockwise.dequantize(found[stored + form.integers], scale)
+        step = np.repeat(scale, blockwise.BLOCK, axis=1).T
+    else:
+        integers = found[stored + form.integers].astype(np.float64)
+        zero = found.get(f"{stored}.zero_point", np.zeros(1))
+        values, step = (integers - zero) * scale, np.broadcast_to(scale, integers.shape)
+    if values.shape != original.shape:
+        raise ExportError(f"{name}: stored with shape {values.shape}, the original has {original.shape}")
+    return float((np.abs(values * factor - original) / (step * factor)).max())
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    integers: str
+    scale: str
+
+
+_INT8: Final = _Form(quantize.QUANTIZED, quantize.SCALE)
+_BLOCKS: Final = _Form(blockwise.QUANTIZED, blockwise.SCALE)
+
+
+def _stored_as(name: str, found: Mapping[str, np.ndarray]) -> _Form | None:
+    if name in found:
+        return _INT8
+    for form in (_INT8, _BLOCKS):
+        if name + form.integers in found:
+            if name + form.scale not in found:
+                raise ExportError(f"{name}: its integers have no scale {name + form.scale}")
+            return form
+    return None
+
+
+def _smoothing(graph: ir.Graph, stored: str) -> np.ndarray:
+    """The factor, (inputs, 1), that the graph multiplies this weight's activation by, found by walking up from it."""
+    for suffix in ("", quantize.QUANTIZED, blockwise.QUANTIZED):
+        if stored + suffix in graph.initializers:
+            (node, _), *_ = graph.initializers[stored + suffix].uses()
+            value = node.inputs[0]
+            while value is not None and (producer := value.producer()) is not None:
+                if producer.op_type == "Mul" and (producer.inputs[1].name or "").endswith(smooth.SUFFIX):
+                    return constant(producer.inputs[1])[:, None]
+                if producer.op_type != "DynamicQuantizeLinear":
+                    break
+                value = producer.inputs[0]
+    raise ExportError(f"{stored}: no smoothing factor stands before its product")
+
+
+def _largest_pair(graph: ir.Graph) -> int:
+    largest = 0
+    for node in graph:
+        if node.op_type in ("MatMulInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"):
+            weight = node.inputs[1]
+            if weight is not None and weight.const_value is not None and weight.const_value.dtype == ir.DataType.INT8:
+                largest = max(largest, int(quantize.pair_sums(constant(weight)).max()))
+    return largest
