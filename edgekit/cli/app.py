@@ -1,0 +1,55 @@
+"""The commands of ``edgekit``, one function each, gathered in one typer application."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import edgekit
+from edgekit.cli.bench import bench
+from edgekit.cli.export import export
+from edgekit.cli.inspection import inspect
+from edgekit.cli.records import models, targets
+from edgekit.cli.run import run
+from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.verify import verify
+
+MAKE, USE, KNOW = "Make a bundle", "Use a bundle", "What edgekit knows"
+
+app = typer.Typer(
+    name="edgekit",
+    help="Export a transformer once, prove it everywhere.",
+    epilog="Exit codes: 0 ok, 2 usage, 3 input, 4 export, 5 parity, 6 budget, 7 integrity, 8 host, 9 inconclusive.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,  # errors end in edgekit.cli.boundary
+)
+
+app.command(rich_help_panel=MAKE)(export)
+app.command(rich_help_panel=USE)(inspect)
+app.command(rich_help_panel=USE)(run)
+app.command(rich_help_panel=USE)(bench)
+app.command(rich_help_panel=USE)(verify)
+app.command(rich_help_panel=KNOW)(targets)
+app.command(rich_help_panel=KNOW)(models)
+
+
+@app.callback(invoke_without_command=True)
+def edgekit_command(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Export a transformer once, prove it everywhere."""
+    screen = Screen.of(context, as_json=as_json, debug=debug)
+    if version:
+        if screen.json:
+            screen.result({"version": edgekit.__version__})
+        else:
+            typer.echo(f"edgekit {edgekit.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)

@@ -1,0 +1,135 @@
+"""Reads ``evidence/parity.json`` for display. Parts a later version adds are left alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from edgekit.spec.parity import Check, Interval, Parity
+from edgekit.spec.reader import Table
+
+PARITY_EVIDENCE: Final = "evidence/parity.json"
+
+
+@dataclass(frozen=True, slots=True)
+class VariantEvidence:
+    """What was measured of one variant.
+
+    Attributes:
+        name: The variant's.
+        recipe: As resolved.
+        size_bytes: Of its graph and weights.
+        judged_through: ``this file``, or the stand-in that was judged instead.
+        parity: The verdict and its checks.
+        ran_here: By target, whether the judging CPU is one.
+    """
+
+    name: str
+    recipe: str
+    size_bytes: int
+    judged_through: str
+    parity: Parity
+    ran_here: dict[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A recipe that was tried and left."""
+
+    recipe: str
+    targets: tuple[str, ...]
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParityEvidence:
+    """The whole report. ``facts`` are pairs for people: reference, data, judging CPU."""
+
+    facts: tuple[tuple[str, str], ...]
+    variants: dict[str, VariantEvidence]
+    tried: tuple[Attempt, ...]
+
+
+def read_evidence(table: Table) -> ParityEvidence:
+    """Read the report.
+
+    Raises:
+        RecordError: It does not hold what every report holds.
+    """
+    variants = [_variant(item) for item in table.tables("variants")] if "variants" in table else []
+    return ParityEvidence(
+        facts=tuple(_facts(table)),
+        variants={variant.name: variant for variant in variants},
+        tried=tuple(_attempt(item) for item in table.tables("tried")) if "tried" in table else (),
+    )
+
+
+def find_check(parity: Parity, word: str) -> Check | None:
+    """The first check whose name holds the word."""
+    return next((check for check in parity.checks if word in check.name), None)
+
+
+def _facts(table: Table) -> list[tuple[str, str]]:
+    facts = []
+    if "reference" in table:
+        reference = table.table("reference")
+        facts.append(
+            ("reference", f"{reference.string('library')} {reference.string('architecture')} {reference.string('dtype')}")
+        )
+    if "data" in table:
+        data = table.table("data")
+        facts.append(("judged with", f"{data.integer('judged')} texts of {data.string('name')}"))
+    if "judged_on" in table:
+        host = table.table("judged_on")
+        place = ", ".join(host.string(key) for key in ("architecture", "system") if key in host)
+        library = f"onnxruntime {host.string('onnxruntime')}" if "onnxruntime" in host else ""
+        facts.append(("judged on", f"{host.string('cpu')} ({place}{'; ' if library else ''}{library})"))
+    return facts
+
+
+def _variant(table: Table) -> VariantEvidence:
+    return VariantEvidence(
+        name=table.string("name"),
+        recipe=table.string("recipe"),
+        size_bytes=table.integer("size_bytes"),
+        judged_through=table.string("judged_through"),
+        parity=_parity(table.table("parity")),
+        ran_here={item.string("name"): item.boolean("runs_here") for item in table.tables("targets")},
+    )
+
+
+def _parity(table: Table) -> Parity:
+    return Parity(
+        verdict=table.string("verdict"),
+        reason=table.string("reason", max_length=1 << 16),
+        checks=tuple(_check(item) for item in table.tables("checks")),
+    )
+
+
+def _check(table: Table) -> Check:
+    return Check(
+        name=table.string("name"),
+        measured=table.number("measured"),
+        bound=table.number("bound"),
+        passed=table.boolean("passed"),
+        interval=_interval(table.table("interval")) if "interval" in table else None,
+    )
+
+
+def _interval(table: Table) -> Interval:
+    return Interval(
+        estimate=table.number("estimate"),
+        low=table.number("low"),
+        high=table.number("high"),
+        samples=table.integer("samples"),
+    )
+
+
+def _attempt(table: Table) -> Attempt:
+    return Attempt(
+        recipe=table.string("recipe"),
+        targets=table.strings("targets"),
+        verdict=table.string("verdict"),
+        reason=table.string("reason", max_length=1 << 16),
+    )

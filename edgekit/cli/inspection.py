@@ -1,0 +1,55 @@
+"""``edgekit inspect``: what a bundle is and what was proved of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
+from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.spec.manifest import Manifest
+from edgekit.spec.reader import parse_json
+
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.", show_default=False)]
+
+
+def inspect(
+    context: typer.Context, bundle: BundleArgument, *, as_json: JsonFlag = False, debug: DebugFlag = False
+) -> None:
+    """Show what a bundle is, what was proved of it, and what was tried and left."""
+    from edgekit.bundle.reading import Bundle
+    from edgekit.runtime.host import detect_host
+
+    screen = Screen.of(context, as_json=as_json, debug=debug)
+    opened = Bundle.open(bundle)
+    manifest = opened.manifest
+    reports = {
+        entry.path: bytes(opened.read(entry.path))
+        for entry in manifest.files
+        if entry.path.startswith("evidence/") and entry.path.endswith(".json")
+    }
+    if screen.json:
+        screen.result(_document(opened.root, manifest, reports))
+        return
+    from edgekit.cli import render_bundle
+
+    host = detect_host()
+    here = [name for name, made in manifest.targets.items() if not made.missing_on(host.architecture, host.cpu_features)]
+    report = reports.get(PARITY_EVIDENCE)
+    evidence = read_evidence(parse_json(report, PARITY_EVIDENCE)) if report is not None else None
+    screen.show("", *render_bundle.header(manifest, bundle, evidence))
+    screen.show(*render_bundle.variants(manifest, evidence, here))
+    if evidence:
+        screen.show(*render_bundle.parity(evidence), *render_bundle.tried(evidence.tried))
+    screen.show("")
+
+
+def _document(root: Path, manifest: Manifest, reports: dict[str, bytes]) -> dict[str, Any]:
+    evidence = {}
+    for path, data in reports.items():
+        parse_json(data, path)  # refuses what json.loads would let pass
+        evidence[Path(path).stem] = json.loads(data)
+    return {"bundle": str(root), "manifest": json.loads(manifest.to_json()), "evidence": evidence}

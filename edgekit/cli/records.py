@@ -1,0 +1,108 @@
+"""``edgekit targets`` and ``edgekit models``: what the catalog holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgekit import catalog
+from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.spec.target import Target
+
+if TYPE_CHECKING:
+    from edgekit.runtime.host import Host
+
+
+def targets(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+    """List the classes of devices a bundle can be made for, and which of them this machine is."""
+    from edgekit.runtime.host import detect_host
+
+    screen = Screen.of(context, as_json=as_json, debug=debug)
+    known = catalog.targets()
+    host = detect_host()
+    if screen.json:
+        screen.result(_targets_json(known, host))
+        return
+    from edgekit.cli.render import Mark, grid, heading, indented, table
+
+    listing = table("target", "here", "CPU features", "what it is", fold=("CPU features", "what it is"))
+    for target in known.values():
+        here = Mark(passed=True) if _fits(target, host) else ""
+        listing.add_row(target.name, here, " ".join(target.cpu_features), target.summary)
+    fitting = [target.name for target in known.values() if _fits(target, host)]
+    screen.show(
+        heading("Targets"),
+        indented(listing),
+        "",
+        grid([("this machine", f"{host.cpu_name} ({host.architecture}, {host.system})"), ("it is", ", ".join(fitting))]),
+    )
+
+
+def models(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+    """List the models edgekit knows by a short name. Any local folder or hub id works too."""
+    screen = Screen.of(context, as_json=as_json, debug=debug)
+    known = catalog.models()
+    if screen.json:
+        screen.result(
+            {
+                name: {
+                    "summary": card.summary,
+                    "task": card.task,
+                    "hub_id": card.hub_id,
+                    "revision": card.revision,
+                    "license": card.license,
+                    "weights_sha256": card.weights_sha256,
+                    "package": card.package,
+                }
+                for name, card in known.items()
+            }
+        )
+        return
+    from edgekit.cli.render import grid, heading
+
+    screen.show(heading("Models"))
+    for name, card in known.items():
+        screen.show(
+            "",
+            grid(
+                [
+                    ("name", name),
+                    ("what it is", card.summary),
+                    ("task", card.task),
+                    ("source", card.hub_id),
+                    ("revision", card.revision),
+                    ("licence", card.license),
+                    ("also on PyPI", card.package or ""),
+                ]
+            ),
+        )
+    screen.show("", "  edgekit export MODEL also takes a local folder or a hub id.")
+
+
+def complete_target(incomplete: str) -> list[tuple[str, str]]:
+    """Targets, for the shell."""
+    known = [(target.name, target.summary) for target in catalog.targets().values()]
+    return [pair for pair in [*known, (catalog.ALL, "every target")] if pair[0].startswith(incomplete)]
+
+
+def complete_model(incomplete: str) -> list[tuple[str, str]]:
+    """Models, for the shell."""
+    return [(card.name, card.summary) for card in catalog.models().values() if card.name.startswith(incomplete)]
+
+
+def _fits(target: Target, host: Host) -> bool:
+    return not target.missing_on(host.architecture, host.cpu_features)
+
+
+def _targets_json(known: Mapping[str, Target], host: Host) -> dict[str, object]:
+    return {
+        "targets": {name: target.to_json() | {"runs_here": _fits(target, host)} for name, target in known.items()},
+        "host": {
+            "architecture": host.architecture,
+            "cpu_features": sorted(host.cpu_features),
+            "cpu_name": host.cpu_name,
+            "system": host.system,
+        },
+    }

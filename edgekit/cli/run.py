@@ -1,0 +1,147 @@
+"""``edgekit run``: answers of a bundle for texts from the command line, a file or a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgekit.cli.inspection import BundleArgument
+from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.errors import DataError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+VariantOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A variant of the bundle; the best for this CPU otherwise.", show_default=False),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Threads; what this process may use otherwise.", show_default=False),
+]
+STDIN = "-"
+ROWS_SHOWN = 20
+SIMILARITIES_SHOWN = 8
+
+
+def run(
+    context: typer.Context,
+    bundle: BundleArgument,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[INPUT]...", help="Texts; - reads them from a pipe, one a line.", show_default=False),
+    ] = None,
+    *,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Texts, one a line, UTF-8.", show_default=False)
+    ] = None,
+    npy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the answers as a NumPy array instead.", show_default=False),
+    ] = None,
+    variant: VariantOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Embed texts with a bundle, as a device would."""
+    screen = Screen.of(context, as_json=as_json, debug=debug)
+    texts = _texts(inputs or [], file)
+    from edgekit.runtime import load
+
+    embedder = load(bundle, variant=variant, threads=threads)
+    vectors = embedder.embed(texts)
+    if npy:
+        _write_npy(vectors, npy)
+    if screen.json:
+        # 9 significant digits give back the very float32.
+        rows = [] if npy else [[float(f"{value:.9g}") for value in row] for row in vectors.tolist()]
+        document: dict[str, Any] = {"npy": str(npy)} if npy else {"embeddings": rows}
+        screen.result(document | {"variant": embedder.variant.name})
+        return
+    if npy:
+        screen.show(f"{vectors.shape[0]} x {vectors.shape[1]} float32 written to {npy}")
+        return
+    _show(texts, vectors, embedder.variant.name, screen)
+
+
+def _texts(inputs: Sequence[str], file: Path | None) -> list[str]:
+    texts: list[str] = []
+    for text in inputs:
+        texts += _lines(sys.stdin.buffer.read(), "standard input") if text == STDIN else [text]
+    if file:
+        try:
+            texts += _lines(file.read_bytes(), str(file))
+        except OSError as error:
+            raise DataError(f"{file}: cannot be read: {error.strerror}", hint="a text file, one input a line") from error
+    if not texts:
+        raise UsageError("no input was given", hint='give texts, or --file FILE, or - to read a pipe: `run BUNDLE "Hi."`')
+    return texts
+
+
+def _lines(data: bytes, name: str) -> list[str]:
+    # Blank lines stay: row n of the answer belongs to line n.
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{name}: line {line} is not UTF-8", hint="convert the file to UTF-8") from error
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _write_npy(vectors: NDArray[np.float32], path: Path) -> None:
+    import numpy as np
+
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with draft.open("wb") as stream:
+            np.save(stream, vectors)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written: {error.strerror}", hint="choose another file") from error
+
+
+def _show(texts: Sequence[str], vectors: NDArray[np.float32], variant: str, screen: Screen) -> None:
+    import numpy as np
+
+    from edgekit.cli.render import heading, indented, shortened, table
+
+    # Float64, so that the norm shown is the vector's and not the summation's.
+    wide = vectors.astype(np.float64)
+    norms = np.linalg.norm(wide, axis=1)
+    listing = table("", "text", "dim", "norm", "first values", numbers=["", "dim", "norm"])
+    for index, text in enumerate(texts[:ROWS_SHOWN]):
+        first = " ".join(f"{value:+.4f}" for value in vectors[index, :4])
+        listing.add_row(str(index + 1), shortened(text, 28), str(vectors.shape[1]), f"{norms[index]:.4f}", f"{first} ...")
+    screen.show(heading(f"Embeddings by {variant}"), indented(listing))
+    if len(texts) > ROWS_SHOWN:
+        screen.show(f"  and {len(texts) - ROWS_SHOWN} more; --json and --npy hold them all")
+    if 1 < len(texts) <= SIMILARITIES_SHOWN:
+        units = wide / np.maximum(norms, np.finfo(np.float64).tiny)[:, None]
+        _show_similarities(texts, units @ units.T, screen)
+
+
+def _show_similarities(texts: Sequence[str], cosines: NDArray[np.float64], screen: Screen) -> None:
+    from rich.text import Text
+
+    from edgekit.cli.render import heading, indented, shortened, table
+
+    columns = [str(index + 1) for index in range(len(texts))]
+    listing = table("", "cosine", *columns, numbers=["", *columns])
+    for row, text in enumerate(texts):
+        nearest = max((other for other in range(len(texts)) if other != row), key=lambda other: cosines[row, other])
+        cells = [
+            Text(f"{cosines[row, other]:.2f}", style="dim" if other == row else "bold" if other == nearest else "")
+            for other in range(len(texts))
+        ]
+        listing.add_row(str(row + 1), shortened(text, 22), *cells)
+    screen.show(heading("Similarity"), indented(listing))

@@ -1,0 +1,107 @@
+"""``edgekit verify``: is the bundle whole, does this machine run it, does it answer as promised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from edgekit.cli.inspection import BundleArgument
+from edgekit.cli.run import ThreadsOption, VariantOption
+from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.errors import EdgekitError, ParityError
+
+if TYPE_CHECKING:
+    from edgekit.runtime import SelfTest
+
+
+def verify(
+    context: typer.Context,
+    bundle: BundleArgument,
+    *,
+    variant: VariantOption = None,
+    threads: ThreadsOption = None,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Check every digest, whether this machine can run the bundle, and its golden answers."""
+    from edgekit.bundle.reading import Bundle
+
+    screen = Screen.of(context, as_json=as_json, debug=debug)
+    with _step("integrity", screen) as found:
+        opened = Bundle.open(bundle)
+        with _bar(screen) as advance:
+            opened.verify(advance)
+        size_bytes = sum(entry.size for entry in opened.manifest.files)
+        found(f"{len(opened.manifest.files)} files, every digest matches")
+    with _step("this host", screen) as found:
+        from edgekit.runtime import load
+
+        embedder = load(bundle, variant=variant, threads=threads)
+        found(f"runs {embedder.variant.name} ({embedder.variant.recipe})")
+    with _step("answers", screen) as found:
+        result = embedder.self_test()
+        _require_passed(result)
+        found(f"{result.cases} golden cases, worst cosine {result.worst_cosine:.6f} (at least {result.bound:g})")
+    if screen.json:
+        screen.result(
+            {
+                "integrity": {"files": len(opened.manifest.files), "size_bytes": size_bytes},
+                "host": {"variant": embedder.variant.name, "architecture": embedder.host.architecture},
+                "answers": {"cases": result.cases, "worst_cosine": result.worst_cosine, "bound": result.bound},
+            }
+        )
+
+
+def _require_passed(result: SelfTest) -> None:
+    if not result.passed:
+        raise ParityError(
+            f"golden cases: worst cosine {result.worst_cosine:.6f} of {result.cases}, expected at least {result.bound:g}",
+            hint="this onnxruntime or CPU computes differently; export again on or for this machine",
+        )
+
+
+@contextmanager
+def _step(name: str, screen: Screen) -> Iterator[Callable[[str], None]]:
+    # What was found is printed when the step ends, ticked or crossed.
+    found: list[str] = []
+    try:
+        yield found.append
+    except EdgekitError:
+        _tick(name, "", screen, passed=False)
+        raise
+    _tick(name, *found, screen, passed=True)
+
+
+def _tick(name: str, text: str, screen: Screen, *, passed: bool) -> None:
+    if screen.json:
+        return
+    from rich.table import Table
+
+    from edgekit.cli.render import Mark, plain
+
+    line = Table.grid(padding=(0, 1))
+    line.add_column(width=2)
+    line.add_column(width=10)
+    line.add_column(style="dim", overflow="fold")
+    line.add_row(Mark(passed), name, plain(text))
+    screen.show(line)
+
+
+@contextmanager
+def _bar(screen: Screen) -> Iterator[Callable[[int, int], None]]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    bar = Progress(
+        TextColumn("   reading"),
+        BarColumn(24),
+        DownloadColumn(),
+        console=screen.console(stderr=True),
+        transient=True,
+        disable=screen.json or not screen.console(stderr=True).is_terminal,
+    )
+    with bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
