@@ -17,7 +17,7 @@ RUN set -eu; set -f; for target in ${TARGETS}; do set -- "$@" -t "${target}"; do
 FROM python:3.11-slim AS device
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN --mount=type=bind,from=builder,source=/wheels,target=/wheels pip install --no-cache-dir /wheels/*.whl
-# Owned by root and readable by all: the process cannot change what it verifies.
-COPY --from=builder --chmod=a+rX,go-w /bundle /bundle
+# Owned by root, readable by all (bundles are written 0644): the process cannot change what it verifies.
+COPY --from=builder /bundle /bundle
 USER 10001:10001
 ENTRYPOINT ["edgekit", "run", "/bundle"]

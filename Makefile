@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 # On Linux x86-64 the registry's torch brings CUDA. To get the smaller one:
 #   make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_FLAGS ?=
-override BUNDLE := bundles/minilm
+BUNDLE ?= bundles/minilm
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,8 +24,7 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 demo: $(DEMO_READY) ## fresh machine to a verified bundle of MiniLM for all targets, then use it
-	@rm -rf $(BUNDLE)
-	$(BIN)/edgekit export minilm -t all -o $(BUNDLE)
+	$(BIN)/edgekit export minilm -t all -o $(BUNDLE) --replace
 	$(BIN)/edgekit verify $(BUNDLE)
 	$(BIN)/edgekit inspect $(BUNDLE)
 	$(BIN)/edgekit run $(BUNDLE) "The film was dreadful." "I hated that movie." "The film was developed."
