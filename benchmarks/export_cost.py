@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,8 @@ GOAL_SECONDS, GOAL_PEAK_MB = 90, 2000
 
 def measure(bundle: Path) -> dict[str, Any]:
     """Export MiniLM for all targets into ``bundle``, replacing what is there."""
-    if (bundle / "edgekit.json").exists():
-        shutil.rmtree(bundle)
-    cost = child.run(
-        [sys.executable, "-P", "-m", "edgekit", "export", "minilm", "-t", "all", "-o", str(bundle)], show=True
-    )
+    command = ["edgekit", "export", "minilm", "-t", "all", "-o", str(bundle), "--replace"]
+    cost = child.run([sys.executable, "-P", "-m", *command], show=True)
     size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     return {"seconds": round(cost.seconds, 1), "peak_mb": round(cost.peak_mb), "bundle_mb": round(size / 1e6, 1)}
 
