@@ -12,6 +12,7 @@ from edgekit.runtime.host import detect_host, usable_threads
 from edgekit.runtime.selection import check_host
 from edgekit.runtime.session import onnxruntime_version, open_session
 from edgekit.runtime.text import TextEncoder
+from edgekit.spec.manifest import Variant
 
 MAX_THREADS = 1024
 
@@ -38,8 +39,19 @@ def load(
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
     bundle = Bundle.open(Path(path))
-    host = detect_host()
-    chosen = check_host(bundle.manifest, host, onnxruntime_version(), variant)
+    chosen = check_host(bundle.manifest, detect_host(), onnxruntime_version(), variant)
+    return open_variant(bundle, chosen, threads=threads, spin=spin)
+
+
+def open_variant(bundle: Bundle, variant: Variant, *, threads: int | None = None, spin: bool = False) -> Embedder:
+    """Open one variant of an open bundle without asking whether this host is one of its targets.
+
+    The build side judges variants for other CPUs with this; a device calls :func:`load`.
+
+    Raises:
+        IntegrityError: A file is not, byte for byte, what the manifest lists.
+        HostError: This onnxruntime cannot run it.
+    """
     text = TextEncoder(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
-    session = open_session(bundle, chosen, threads=threads or usable_threads(), spin=spin)
-    return Embedder(bundle, chosen, host, text, session)
+    session = open_session(bundle, variant, threads=threads or usable_threads(), spin=spin)
+    return Embedder(bundle, variant, detect_host(), text, session)
