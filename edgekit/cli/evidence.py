@@ -65,9 +65,9 @@ def read_evidence(table: Table) -> ParityEvidence:
     )
 
 
-def find_check(parity: Parity, word: str) -> Check | None:
-    """The first check whose name holds the word."""
-    return next((check for check in parity.checks if word in check.name), None)
+def find_check(parity: Parity, name: str) -> Check | None:
+    """The check of that name, if it was made."""
+    return next((check for check in parity.checks if check.name == name), None)
 
 
 def _facts(table: Table) -> list[tuple[str, str]]:
@@ -75,7 +75,10 @@ def _facts(table: Table) -> list[tuple[str, str]]:
     if "reference" in table:
         reference = table.table("reference")
         facts.append(
-            ("reference", f"{reference.string('library')} {reference.string('architecture')} {reference.string('dtype')}")
+            (
+                "reference",
+                f"{reference.string('library')} {reference.string('architecture')} {reference.string('dtype')}",
+            )
         )
     if "data" in table:
         data = table.table("data")

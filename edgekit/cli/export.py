@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ def export(  # noqa: PLR0913 - each is an option of the command
         ),
     ],
     task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="The task; the checkpoint's own otherwise.", rich_help_panel=CHOICE)
+        str | None,
+        typer.Option(metavar="TASK", help="The task; the checkpoint's own otherwise.", rich_help_panel=CHOICE),
     ] = None,
     data: Annotated[
         Path | None,
@@ -87,7 +89,9 @@ def export(  # noqa: PLR0913 - each is an option of the command
     token: Annotated[
         str | None,
         typer.Option(
-            metavar="TOKEN", help="Access token of the hub; HF_TOKEN or the saved one otherwise.", rich_help_panel=SOURCE
+            metavar="TOKEN",
+            help="Access token of the hub; HF_TOKEN or the saved one otherwise.",
+            rich_help_panel=SOURCE,
         ),
     ] = None,
     allow_pickle: Annotated[
@@ -151,6 +155,7 @@ def _show(result: BuildResult, screen: Screen) -> None:
 
     evidence = read_evidence(parse_json(json.dumps(dict(result.evidence)).encode(), PARITY_EVIDENCE))
     total = sum(entry.size for entry in result.manifest.files)
+    path = shlex.quote(str(result.bundle))
     screen.show(*render_bundle.summary(result.manifest, evidence))
     if evidence.tried:
         screen.show("", grid([("left", ", ".join(dict.fromkeys(attempt.recipe for attempt in evidence.tried)))]))
@@ -158,8 +163,8 @@ def _show(result: BuildResult, screen: Screen) -> None:
         "",
         grid([("bundle", f"{result.bundle}  ({size(total)})")]),
         heading("Next"),
-        f"  edgekit verify {result.bundle}",
-        f'  edgekit run {result.bundle} "The first sentence." "A second one."',
+        f"  edgekit verify {path}",
+        f'  edgekit run {path} "The first sentence." "A second one."',
     )
 
 

@@ -37,11 +37,13 @@ def inspect(
     from edgekit.cli import render_bundle
 
     host = detect_host()
-    here = [name for name, made in manifest.targets.items() if not made.missing_on(host.architecture, host.cpu_features)]
+    here = [
+        name for name, made in manifest.targets.items() if not made.missing_on(host.architecture, host.cpu_features)
+    ]
     report = reports.get(PARITY_EVIDENCE)
     evidence = read_evidence(parse_json(report, PARITY_EVIDENCE)) if report is not None else None
     screen.show("", *render_bundle.header(manifest, bundle, evidence))
-    screen.show(*render_bundle.variants(manifest, evidence, here))
+    screen.show(*render_bundle.variants(manifest), *render_bundle.targets(manifest, evidence, here))
     if evidence:
         screen.show(*render_bundle.parity(evidence), *render_bundle.tried(evidence.tried))
     screen.show("")

@@ -36,7 +36,9 @@ def targets(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFl
         heading("Targets"),
         indented(listing),
         "",
-        grid([("this machine", f"{host.cpu_name} ({host.architecture}, {host.system})"), ("it is", ", ".join(fitting))]),
+        grid(
+            [("this machine", f"{host.cpu_name} ({host.architecture}, {host.system})"), ("it is", ", ".join(fitting))]
+        ),
     )
 
 
