@@ -50,7 +50,7 @@ format: $(DEV_READY) ## let ruff fix what it can
 	$(BIN)/ruff format $(SOURCES)
 
 bench: $(DEMO_READY) ## the figures of README.md, measured here (peers are installed beside, into benchmarks/envs)
-	$(BIN)/python benchmarks/figures.py
+	PIP_FLAGS="$(PIP_FLAGS)" $(BIN)/python benchmarks/figures.py
 
 clean: ## remove environments, bundles and caches
 	rm -rf $(VENV) build dist bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis

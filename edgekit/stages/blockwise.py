@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.errors import ExportError
-from edgekit.stages.products import Product, drop_unused_initializers, initializer, products
+from edgekit.stages.products import Matrix, Product, drop_unused_initializers, products, replace, shared_initializer
 
 BITS: Final = 8
 BLOCK: Final = 32
@@ -42,7 +42,7 @@ def quantize_blocks(model: ir.Model) -> int:
     return len(matched)
 
 
-def dequantize(blocks: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def dequantize(blocks: Matrix, scales: Matrix) -> Matrix:
     """The weights a ``MatMulNBits`` node stands for, float32 (inputs, outputs).
 
     Args:
@@ -50,7 +50,7 @@ def dequantize(blocks: np.ndarray, scales: np.ndarray) -> np.ndarray:
         scales: float32 (outputs, blocks).
     """
     values = (blocks.astype(np.float32) - ZERO) * scales[..., None]
-    return values.reshape(len(blocks), -1).T
+    return np.asarray(values.reshape(len(blocks), -1).T)
 
 
 def _quantize(graph: ir.Graph, product: Product) -> None:
@@ -62,11 +62,8 @@ def _quantize(graph: ir.Graph, product: Product) -> None:
     integers = np.clip(np.rint(blocks / scales[..., None]), 1 - ZERO, ZERO - 1).astype(np.int16) + ZERO
     operands = [
         product.x,
-        initializer(graph, product.name + QUANTIZED, integers.astype(np.uint8)),
-        initializer(graph, product.name + SCALE, scales),
+        shared_initializer(graph, product.name + QUANTIZED, integers.astype(np.uint8)),
+        shared_initializer(graph, product.name + SCALE, scales),
     ]
     attributes = {"K": inputs, "N": outputs, "bits": BITS, "block_size": BLOCK, "accuracy_level": ACCURACY_LEVEL}
-    node = ir.node("MatMulNBits", operands, attributes, domain=DOMAIN, name=f"{product.name}/MatMulNBits")
-    old = product.node.outputs[0]
-    node.outputs[0].shape, node.outputs[0].type = old.shape, old.type
-    ir.convenience.replace_nodes_and_values(graph, product.node, [product.node], [node], [old], [node.outputs[0]])
+    replace(graph, product.node, {}, ir.node("MatMulNBits", operands, attributes, domain=DOMAIN))

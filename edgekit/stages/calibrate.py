@@ -2,44 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnxruntime as ort
 
 from edgekit.stages import export
-from edgekit.stages.products import products
+from edgekit.stages.products import Matrix, products
+from edgekit.stages.quantize import column_scales, symmetric
+from edgekit.stages.smooth import smooth
 
-Feeds = Mapping[str, np.ndarray]
+Feeds = Mapping[str, Matrix]
+
+SENSITIVITY_TEXTS: Final = 16
 
 
-def product_input_ranges(fp32: Path, batches: Sequence[Feeds], work: Path) -> dict[str, np.ndarray]:
-    """The largest magnitude per channel at every product's input.
+class Calibration:
+    """Measurements on the float graph, each taken when a recipe first asks for it.
 
     Args:
         fp32: Folder of the float graph.
-        batches: Inputs of the graph, one text each (padding would count as activation).
-        work: A folder for the graph with the inner values as outputs.
-
-    Returns:
-        By value name, float32 (channels,).
+        batches: Its inputs, one text each (padding would count as activation).
+        work: A folder for graphs with inner values as outputs.
     """
-    model = export.load(fp32)
-    inner = {product.x.name or "": product.x for product in products(model.graph)}
-    model.graph.outputs[:] = list(inner.values())
-    session = open_session(export.save(model, work))
-    names = list(inner)
-    ranges: dict[str, np.ndarray] = {}
-    for feeds in batches:
-        for name, value in zip(names, session.run(names, dict(feeds)), strict=True):
-            largest = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
-            ranges[name] = np.maximum(ranges[name], largest) if name in ranges else largest
-    return ranges
+
+    def __init__(self, fp32: Path, batches: Sequence[Feeds], work: Path) -> None:
+        self._fp32 = fp32
+        self._batches = batches
+        self._work = work
+
+    @cached_property
+    def ranges(self) -> Mapping[str, Matrix]:
+        """The largest magnitude per channel at every product's input, by value name, float32 (channels,)."""
+        ranges: dict[str, Matrix] = {}
+        for activations in self._activations(self._fp32, self._batches):
+            for name, value in activations.items():
+                largest = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
+                ranges[name] = np.maximum(ranges[name], largest) if name in ranges else largest
+        return ranges
+
+    @cached_property
+    def sensitive(self) -> Sequence[str]:
+        """Names of the smoothed graph's product weights, the one whose answers int8 disturbs most first.
+
+        Measured for each product as the energy of the error relative to the answer's, with both
+        operands rounded as :mod:`.quantize` and ``DynamicQuantizeLinear`` round them.
+        """
+        folder = self._work / "smoothed"
+        model = export.load(self._fp32)
+        smooth(model, self.ranges)
+        export.save(model, folder)
+        weights = {product.name: (product.x.name or "", product.matrix()) for product in products(model.graph)}
+        rounded = {name: _rounded_weight(matrix) for name, (_, matrix) in weights.items()}
+        error = dict.fromkeys(weights, 0.0)
+        energy = dict.fromkeys(weights, 1e-30)
+        for activations in self._activations(folder, self._batches[:SENSITIVITY_TEXTS]):
+            for name, (x_name, matrix) in weights.items():
+                x = activations[x_name].reshape(-1, matrix.shape[0])
+                answer = x @ matrix
+                error[name] += float(((_rounded_activation(x) @ rounded[name] - answer) ** 2).sum())
+                energy[name] += float((answer**2).sum())
+        return sorted(weights, key=lambda name: -error[name] / energy[name])
+
+    def _activations(self, folder: Path, batches: Sequence[Feeds]) -> Iterator[dict[str, Matrix]]:
+        """For each batch the values at the products' inputs, by name."""
+        model = export.load(folder)
+        inner = {product.x.name or "": product.x for product in products(model.graph)}
+        model.graph.outputs[:] = list(inner.values())
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        path = export.save(model, self._work / "activations")
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        for feeds in batches:
+            yield dict(zip(inner, session.run(list(inner), dict(feeds)), strict=True))
 
 
-def open_session(path: Path) -> ort.InferenceSession:
-    """A plain CPU session on a file of our own making, for measuring inside the build."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+def _rounded_weight(matrix: Matrix) -> Matrix:
+    integers, scale = symmetric(matrix, column_scales(matrix))
+    return integers.astype(np.float32) * scale
+
+
+def _rounded_activation(x: Matrix) -> Matrix:
+    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    scale = (high - low) / 255 or 1.0
+    zero = np.rint(-low / scale)
+    return np.asarray((np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale, np.float32)

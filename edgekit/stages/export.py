@@ -40,7 +40,7 @@ def export(reference: Reference) -> ir.Model:
                 reference.sample_inputs(_SAMPLES),
                 OnnxConfig(dynamic=True, opset_version=OPSET),
             )
-        except Exception as error:  # noqa: BLE001 - the border: torch.export raises almost anything
+        except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ExportError(
                 f"{type(reference.encoder).__name__}: the exporter failed: {reason}",

@@ -5,11 +5,15 @@ Every pass and every check walks the same list, so that "all products" means one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
+
+Matrix = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class Product:
         """The weight's name: stable across graph passes, unlike the node's."""
         return self.weight.name or ""
 
-    def matrix(self) -> np.ndarray:
+    def matrix(self) -> Matrix:
         """The weight, float32 (inputs, outputs)."""
         return constant(self.weight)
 
@@ -41,15 +45,15 @@ def products(graph: ir.Graph) -> Iterator[Product]:
                 yield Product(node, x, weight)
 
 
-def constant(value: ir.Value) -> np.ndarray:
+def constant(value: ir.Value) -> Matrix:
     """The array of an initializer."""
     tensor = value.const_value
     if tensor is None:
         raise ValueError(f"{value.name} is no initializer")
-    return tensor.numpy()
+    return np.asarray(tensor.numpy())
 
 
-def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+def initializer(graph: ir.Graph, name: str, array: Matrix) -> ir.Value:
     """Add an initializer and return its value; ``name`` must be new in the graph."""
     if name in graph.initializers:
         raise ValueError(f"the graph already has an initializer {name}")
@@ -58,6 +62,28 @@ def initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
     graph.initializers[name] = value
     return value
+
+
+def shared_initializer(graph: ir.Graph, name: str, array: Matrix) -> ir.Value:
+    """The initializer of that name, added if need be: what is made from a shared weight is shared too."""
+    return graph.initializers[name] if name in graph.initializers else initializer(graph, name, array)
+
+
+def replace(graph: ir.Graph, old: ir.Node, inner: Mapping[str, ir.Node], last: ir.Node) -> None:
+    """Put nodes in the place of one, in order; ``last`` takes over its output, names derive from it.
+
+    Args:
+        graph: Where ``old`` is.
+        old: The node to replace; it has one output.
+        inner: The nodes before the last, by a suffix for their names.
+        last: The node whose output stands for the old one's.
+    """
+    output = old.outputs[0]
+    for suffix, node in inner.items():
+        node.name = node.outputs[0].name = f"{output.name}.{suffix}"
+    last.name = old.name
+    last.outputs[0].shape, last.outputs[0].type = output.shape, output.type
+    ir.convenience.replace_nodes_and_values(graph, old, [old], [*inner.values(), last], [output], [last.outputs[0]])
 
 
 def drop_unused_initializers(graph: ir.Graph) -> None:

@@ -118,7 +118,7 @@ def load_reference(checkpoint: Checkpoint, task: str, work: Path) -> Reference:
             model = SentenceTransformer(
                 str(folder), device="cpu", local_files_only=True, model_kwargs={"dtype": torch.float32}
             )
-        except Exception as error:  # noqa: BLE001 - the border: whatever these libraries raise
+        except Exception as error:
             raise CheckpointError(
                 f"{checkpoint.folder}: sentence-transformers cannot load it: {_first_line(error)}",
                 hint="check that config.json, tokenizer files and weights belong together",
@@ -182,7 +182,7 @@ def _check_weights(folder: Path, task: str) -> None:
     model_class = TasksManager.get_model_class_for_task(task)
     try:
         _, loading = model_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except Exception as error:  # noqa: BLE001 - the border: whatever transformers raises
+    except Exception as error:
         raise CheckpointError(
             f"{folder}: transformers cannot load it: {_first_line(error)}",
             hint="check that config.json and the weights belong together and the files are whole",

@@ -2,8 +2,8 @@
 
 SmoothQuant (Xiao et al. 2023, arXiv 2211.10438) with the migration strength on the input's side:
 per input channel the activation is multiplied by ``m`` and the weight's row divided by it, where
-``1/m = max|x|^strength / max|w|^(1-strength)``. Encoders are post-norm (the norm's output also feeds the residual), so the
-factor is an explicit ``Mul`` instead of being folded into the norm.
+``1/m = max|x|^strength / max|w|^(1-strength)``. Encoders are post-norm (the norm's output also feeds
+the residual), so the factor is an explicit ``Mul`` instead of being folded into the norm.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.errors import ExportError
-from edgekit.stages.products import Product, drop_unused_initializers, initializer, products
+from edgekit.stages.products import Matrix, Product, drop_unused_initializers, initializer, products
 
 STRENGTH: Final = 0.8  # of 0.5 to 1.0, the plateau of nearest-neighbour agreement on MiniLM is 0.75 to 0.85
 SUFFIX: Final = ".smoothing"
 
 
-def smooth(model: ir.Model, ranges: Mapping[str, np.ndarray], *, strength: float = STRENGTH) -> int:
+def smooth(model: ir.Model, ranges: Mapping[str, Matrix], *, strength: float = STRENGTH) -> int:
     """Insert the smoothing factors before every product, in place.
 
     Args:
@@ -38,9 +38,11 @@ def smooth(model: ir.Model, ranges: Mapping[str, np.ndarray], *, strength: float
     """
     by_input: dict[str, list[Product]] = {}
     for product in products(model.graph):
+        if len(list(product.weight.uses())) > 1:
+            continue  # a weight shared by layers would need a copy for each of its inputs
         by_input.setdefault(product.x.name or "", []).append(product)
     if not by_input:
-        raise ExportError("smooth: the graph has no product with constant weights")
+        raise ExportError("smooth: the graph has no product with constant weights of its own")
     count = 0
     for name, consumers in by_input.items():
         if name not in ranges:
@@ -52,7 +54,7 @@ def smooth(model: ir.Model, ranges: Mapping[str, np.ndarray], *, strength: float
     return count
 
 
-def _factor(x_range: np.ndarray, weights: list[np.ndarray], strength: float) -> np.ndarray:
+def _factor(x_range: Matrix, weights: list[Matrix], strength: float) -> Matrix:
     w_range = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
     x_range = np.maximum(x_range.astype(np.float64), 1e-5)
     w_range = np.maximum(w_range.astype(np.float64), 1e-5)
@@ -61,14 +63,14 @@ def _factor(x_range: np.ndarray, weights: list[np.ndarray], strength: float) -> 
     return _eight_bits(1 / divisor)
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
+def _eight_bits(values: Matrix) -> Matrix:
     # Rounded to an 8-bit mantissa: two CPUs that disagree in the last bits of the calibration sums
     # still write the same file, but for values on a rounding edge.
     mantissa, exponent = np.frexp(values)
-    return np.ldexp(np.round(mantissa * 256) / 256, exponent).astype(np.float32)
+    return np.asarray(np.ldexp(np.round(mantissa * 256) / 256, exponent), np.float32)
 
 
-def _apply(graph: ir.Graph, consumers: list[Product], factor: np.ndarray) -> None:
+def _apply(graph: ir.Graph, consumers: list[Product], factor: Matrix) -> None:
     x = consumers[0].x
     multiplier = initializer(graph, f"{x.name}{SUFFIX}", factor)
     scaled = ir.node("Mul", [x, multiplier], name=f"{x.name}{SUFFIX}/Mul")

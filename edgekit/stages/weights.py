@@ -19,7 +19,7 @@ import onnx_ir as ir
 from edgekit.errors import ExportError
 from edgekit.spec.parity import Check
 from edgekit.stages import blockwise, export, quantize, smooth
-from edgekit.stages.products import constant
+from edgekit.stages.products import Matrix, constant
 
 # Half a step, and the rounding of two float32 operations on values up to 127 steps.
 HALF_STEP: Final = 0.5 + 1e-3
@@ -91,11 +91,11 @@ def compare_weights(variant: Path, fp32: Path) -> WeightReport:
     return WeightReport(worst, worst_name, quantized, same, tuple(changed), _largest_pair(model.graph))
 
 
-def _constants(graph: ir.Graph) -> dict[str, np.ndarray]:
+def _constants(graph: ir.Graph) -> dict[str, Matrix]:
     return {name: constant(value) for name, value in graph.initializers.items()}
 
 
-def _distance(graph: ir.Graph, name: str, original: np.ndarray, found: Mapping[str, np.ndarray]) -> float | None:
+def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, Matrix]) -> float | None:
     """Largest distance in steps, or None if the constant is in no form known here."""
     stored = f"{name}.smoothed" if _stored_as(f"{name}.smoothed", found) else name
     factor = _smoothing(graph, stored) if stored != name else np.float32(1)
@@ -129,7 +129,7 @@ _INT8: Final = _Form(quantize.QUANTIZED, quantize.SCALE)
 _BLOCKS: Final = _Form(blockwise.QUANTIZED, blockwise.SCALE)
 
 
-def _stored_as(name: str, found: Mapping[str, np.ndarray]) -> _Form | None:
+def _stored_as(name: str, found: Mapping[str, Matrix]) -> _Form | None:
     if name in found:
         return _INT8
     for form in (_INT8, _BLOCKS):
@@ -140,15 +140,16 @@ def _stored_as(name: str, found: Mapping[str, np.ndarray]) -> _Form | None:
     return None
 
 
-def _smoothing(graph: ir.Graph, stored: str) -> np.ndarray:
+def _smoothing(graph: ir.Graph, stored: str) -> Matrix:
     """The factor, (inputs, 1), that the graph multiplies this weight's activation by, found by walking up from it."""
     for suffix in ("", quantize.QUANTIZED, blockwise.QUANTIZED):
         if stored + suffix in graph.initializers:
             (node, _), *_ = graph.initializers[stored + suffix].uses()
             value = node.inputs[0]
             while value is not None and (producer := value.producer()) is not None:
-                if producer.op_type == "Mul" and (producer.inputs[1].name or "").endswith(smooth.SUFFIX):
-                    return constant(producer.inputs[1])[:, None]
+                factor = producer.inputs[-1]
+                if producer.op_type == "Mul" and factor is not None and (factor.name or "").endswith(smooth.SUFFIX):
+                    return constant(factor)[:, None]
                 if producer.op_type != "DynamicQuantizeLinear":
                     break
                 value = producer.inputs[0]

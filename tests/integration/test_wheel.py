@@ -34,7 +34,9 @@ def python(installed: Path, *arguments: str) -> str:
     # The dependencies come from the environment of the tests; edgekit itself from the wheel.
     environment = os.environ | {"PYTHONPATH": str(installed), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        command, check=False, cwd=installed, env=environment, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,0 +1,72 @@
+"""Print the figures of README.md, measured on this machine, and keep them in benchmarks/results/.
+
+    make bench
+    .venv/bin/python benchmarks/figures.py --only cold,peers
+
+Standard library only: a child's peak memory starts at its parent's, so this process stays small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cold_start
+import device_install
+import export_cost
+import host_facts
+import peers
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("export", "cold", "peers", "install")
+
+
+def main() -> None:
+    """Measure the parts asked for, one after the other: nothing else runs beside a measurement."""
+    arguments = _arguments()
+    unknown = set(arguments.only) - set(PARTS)
+    if unknown:
+        sys.exit(f"--only: {', '.join(sorted(unknown))} is not one of {', '.join(PARTS)}")
+    bundle = arguments.bundle
+    result: dict[str, object] = {"host": host_facts.collect()}
+    print(host_facts.describe(result["host"]))
+    if "export" in arguments.only:
+        result["export"] = export_cost.measure(bundle)
+        print(export_cost.render(result["export"]))
+    if not (bundle / "edgekit.json").exists():
+        sys.exit(f"{arguments.bundle}: no bundle there; run `make demo`, or measure the part `export` first")
+    if "cold" in arguments.only:
+        result["cold"] = cold_start.measure(bundle, runs=arguments.runs)
+        print(cold_start.render(result["cold"]))
+    if "peers" in arguments.only:
+        result["peers"] = peers.measure(bundle, ROOT / "benchmarks" / "envs", replicates=arguments.replicates)
+        print(peers.render(result["peers"]))
+    if "install" in arguments.only:
+        result["install"] = device_install.measure(ROOT)
+        print(device_install.render(result["install"]))
+    path = arguments.output or _default_output(result)
+    path.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    print(f"\nwritten to {path.name} in {path.parent.name}/")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS), help=",".join(PARTS))
+    parser.add_argument("--bundle", type=Path, default=ROOT / "bundles" / "minilm", help="made by the part `export`")
+    parser.add_argument("--runs", type=int, default=9, help="cold starts; the median is printed")
+    parser.add_argument("--replicates", type=int, default=5, help="processes of each side in the comparison")
+    parser.add_argument("--output", type=Path, help="JSON file; default benchmarks/results/DATE-CPU-PARTS.json")
+    return parser.parse_args()
+
+
+def _default_output(result: dict[str, object]) -> Path:
+    parts = "-".join(part for part in PARTS if part in result)
+    folder = ROOT / "benchmarks" / "results"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{host_facts.slug(result['host'])}-{parts}.json"
+
+
+if __name__ == "__main__":
+    main()

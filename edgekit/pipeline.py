@@ -1,0 +1,257 @@
+"""build(): from a checkpoint to a sealed bundle, or to an error that says why there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edgekit import catalog
+from edgekit.bundle.reading import Bundle
+from edgekit.bundle.writing import check_destination, draft_folder, publish
+from edgekit.errors import ExportError, InconclusiveError, OutputError, ParityError
+from edgekit.runtime.host import detect_host
+from edgekit.runtime.loading import open_variant
+from edgekit.runtime.text import TextEncoder
+from edgekit.spec.manifest import Manifest, TextSettings, Variant
+from edgekit.spec.parity import BUDGETS, Budget, Parity
+from edgekit.spec.progress import Progress
+from edgekit.spec.target import Target
+from edgekit.stages import data, evaluate, evidence, export, fetch, package, recipes, reference, weights
+from edgekit.stages.calibrate import Calibration
+from edgekit.stages.evidence import Setting, Trial
+from edgekit.stages.package import Contents
+from edgekit.stages.recipes import Recipe
+
+# A self-test on another CPU may differ this much from the build machine's worst golden case.
+SELF_TEST_SLACK: Mapping[str, float] = {"float32": 1e-4, "int8": 5e-3}
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What to build.
+
+    Attributes:
+        model: A name from ``models/``, a local folder, or a hub id.
+        targets: Names of targets.
+        output: The bundle's folder.
+        task: A Hugging Face task name; from the checkpoint where None.
+        data: A file of texts to calibrate and judge on; the built-in corpus where None.
+        recipe: The only recipe to try; all in order where None.
+        revision: Of the hub id.
+        token: For the hub.
+        allow_unproven: Ship what could not be proven, and say so in the evidence.
+        allow_pickle: Read a checkpoint that has no safetensors.
+        replace: Whether a bundle at ``output`` may be replaced.
+    """
+
+    model: str
+    targets: tuple[str, ...]
+    output: Path
+    task: str | None = None
+    data: Path | None = None
+    recipe: str | None = None
+    revision: str | None = None
+    token: str | None = field(default=None, repr=False)
+    allow_unproven: bool = False
+    allow_pickle: bool = False
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """A sealed bundle: its folder, manifest, and the content of ``evidence/parity.json``."""
+
+    bundle: Path
+    manifest: Manifest
+    evidence: Mapping[str, Any]
+
+
+def build(request: BuildRequest, progress: Progress) -> BuildResult:
+    """Build, judge and seal a bundle. Nothing is left behind on failure but the evidence of a failed parity.
+
+    Raises:
+        UsageError: Unknown model, task, target or recipe.
+        InputError: The checkpoint, the data or the output folder cannot be used.
+        ExportError: The model cannot be turned into a graph that answers like it.
+        ParityError: No recipe stays within the budget; ``OUTPUT.evidence/parity.json`` says how far off each was.
+        InconclusiveError: The data or the reference cannot prove anything; the same file says why.
+    """
+    targets = {name: catalog.target(name) for name in request.targets}
+    to_try = recipes.ladder(request.recipe)
+    texts = data.read_texts(request.data) if request.data else data.builtin_texts()
+    check_destination(request.output, replace=request.replace)
+    with draft_folder(request.output) as folder:
+        bench = _prepare(request, targets, texts, folder, progress)
+        if bench.setting.answers.doubts and not request.allow_unproven:
+            raise _unproven(request, bench)
+        shipped, tried = [], []
+        for group in _groups(targets):
+            passed, left = _climb(bench, to_try, group, progress)
+            tried += left
+            if passed is None:
+                raise _failed(request, bench, tried)
+            shipped.append(passed)
+        with progress.stage("seal"):
+            return _seal(request, bench, shipped, tried)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """Everything the climb works with."""
+
+    contents: Contents
+    setting: Setting
+    calibration: Calibration
+    fp32: Path
+    folder: Path
+    budgets: Mapping[str, Budget]
+
+
+def _prepare(
+    request: BuildRequest, targets: Mapping[str, Target], texts: data.Texts, folder: Path, progress: Progress
+) -> _Bench:
+    work = folder / "work"
+    work.mkdir()
+    with progress.stage("fetch"):
+        checkpoint = fetch.fetch(
+            request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle
+        )
+    with progress.stage("load the reference"):
+        task = reference.resolve_task(checkpoint, request.task)
+        original = reference.load_reference(checkpoint, task, work)
+    with progress.stage("export"):
+        graph = export.export(original)
+        fp32 = export.save(graph, work / "fp32").parent
+        inputs = [str(value.name) for value in graph.graph.inputs]
+        del graph
+    budgets = checkpoint.card.budgets if checkpoint.card else {}
+    with progress.stage("ask the reference"):
+        encoder = _encoder(original)
+        answers = evaluate.ask(
+            original.embed,
+            lambda asked: [len(ids) for ids in encoder.encode(asked)],
+            texts,
+            data.paraphrases(),
+            samples_min=BUDGETS["float32"].samples_min,
+        )
+    batches = [
+        {name: tensor.numpy() for name, tensor in original.sample_inputs([text]).items() if name in inputs}
+        for text in texts.calibration
+    ]
+    return _Bench(
+        contents=Contents(checkpoint, original, answers, inputs, targets),
+        setting=Setting(
+            task, checkpoint.source.architecture, texts, answers, detect_host(), targets, request.allow_unproven
+        ),
+        calibration=Calibration(fp32, batches, work),
+        fp32=fp32,
+        folder=folder,
+        budgets={**BUDGETS, **budgets},
+    )
+
+
+def _encoder(original: reference.Reference) -> TextEncoder:
+    settings = TextSettings("tokenizer.json", original.max_length, original.pad_id, original.pad_type_id)
+    return TextEncoder(original.tokenizer_json, settings)
+
+
+def _groups(targets: Mapping[str, Target]) -> Iterator[tuple[str, ...]]:
+    """Targets for which every recipe makes the same file: today all that share an execution provider."""
+    providers = dict.fromkeys(target.execution_provider for target in targets.values())
+    for provider in providers:
+        yield tuple(name for name, target in targets.items() if target.execution_provider == provider)
+
+
+def _climb(
+    bench: _Bench, to_try: Sequence[Recipe], targets: tuple[str, ...], progress: Progress
+) -> tuple[tuple[Variant, Trial] | None, list[Trial]]:
+    """Try recipes from the fastest to the closest; the first that passes, and those that were left."""
+    left = []
+    for recipe in to_try:
+        with progress.stage(f"try {recipe.name}"):
+            variant, trial = _try(bench, recipe, targets)
+        doubtful = trial.parity.verdict == "unproven" and bench.setting.allow_unproven
+        if trial.parity.verdict == "pass" or doubtful:
+            return (variant, trial), left
+        progress.note(f"{recipe.name} left: {trial.parity.reason}")
+        left.append(trial)
+    return None, left
+
+
+def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Variant, Trial]:
+    """Make one variant and judge it as a draft bundle, through the code that runs on the device."""
+    files = bench.folder / "work" / recipe.variant_name
+    try:
+        changed = recipes.make(recipe, bench.fp32, bench.calibration, files)
+    except ExportError as error:  # this recipe does not fit the architecture: a reason to climb, not to stop
+        parity = Parity("fail", error.message, ())
+        variant = package.describe(recipe, targets, runs_anywhere=False, parity="fail", self_test_cosine=-1)
+        return variant, Trial(recipe.name, variant.name, recipe.precision, targets, "", 0, parity)
+    report = weights.compare_weights(files, bench.fp32)
+    variant = package.describe(
+        recipe, targets, runs_anywhere=not report.saturates, parity="unproven", self_test_cosine=-1
+    )
+    draft = bench.folder / "drafts" / variant.name
+    package.draft(bench.contents, [(variant, files)], draft)
+    saturating = any(bench.contents.targets[name].int8_products_saturate for name in targets)
+    with open_variant(Bundle.open(draft), variant) as model:
+        parity = evaluate.evaluate(
+            model,
+            bench.setting.answers,
+            bench.budgets[recipe.precision],
+            report.checks(saturating_target=saturating),
+        )
+        worst = model.self_test().worst_cosine
+    accepted = math.floor((worst - SELF_TEST_SLACK[recipe.precision]) * 1e4) / 1e4
+    variant = replace(variant, parity=parity.verdict, self_test_cosine=max(accepted, -1.0))
+    size = sum(path.stat().st_size for path in files.iterdir())
+    return variant, Trial(recipe.name, variant.name, recipe.precision, targets, changed, size, parity)
+
+
+def _seal(
+    request: BuildRequest, bench: _Bench, shipped: Sequence[tuple[Variant, Trial]], tried: Sequence[Trial]
+) -> BuildResult:
+    variants = [variant for variant, _ in shipped]
+    facts = evidence.parity_evidence(bench.setting, [trial for _, trial in shipped], tried)
+    draft = bench.folder / "bundle"
+    files = bench.folder / "work"
+    manifest = package.draft(bench.contents, [(variant, files / variant.name) for variant in variants], draft)
+    card = evidence.model_card(manifest, facts)
+    manifest = package.seal(bench.contents, variants, draft, facts, card)
+    for variant in variants:
+        with open_variant(Bundle.open(draft), variant) as model:
+            if not model.self_test().passed:
+                raise ParityError(f"{variant.name}: the sealed bundle fails its own self-test")
+    publish(draft, request.output, replace=request.replace)
+    return BuildResult(request.output, manifest, facts)
+
+
+def _failed(request: BuildRequest, bench: _Bench, tried: Sequence[Trial]) -> ParityError:
+    path = _leave_evidence(request, evidence.parity_evidence(bench.setting, [], tried))
+    last = tried[-1]
+    return ParityError(
+        f"no recipe stays within the parity budget; the last, {last.recipe}: {last.parity.reason}",
+        hint=f"{path} tells how far off each was"
+        + ("; without --recipe edgekit climbs to the next ones" if request.recipe else ""),
+    )
+
+
+def _unproven(request: BuildRequest, bench: _Bench) -> InconclusiveError:
+    path = _leave_evidence(request, evidence.parity_evidence(bench.setting, [], []))
+    return InconclusiveError(
+        f"parity cannot be proven: {'; '.join(bench.setting.answers.doubts)}",
+        hint=f"give more real texts with --data, or --allow-unproven to ship it marked so; see {path}",
+    )
+
+
+def _leave_evidence(request: BuildRequest, facts: Mapping[str, Any]) -> Path:
+    path = request.output.with_name(f"{request.output.name}.evidence") / "parity.json"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(package.evidence_json(facts))
+    except OSError as error:
+        raise OutputError(f"{path}: the evidence of a failed build cannot be written: {error.strerror}") from error
+    return path

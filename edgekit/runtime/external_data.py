@@ -1,0 +1,244 @@
+"""Find the weights that an ONNX model keeps in other files, without trusting the model.
+
+A strict reader of the few protobuf fields that can name a file. ONNX Runtime resolves such names
+itself and would open them; here they are found first, checked against the bundle's list, and handed
+over from verified memory. Field numbers: onnx.proto of ONNX 1.23; wire format:
+https://protobuf.dev/programming-guides/encoding/. Where a reader could understand bytes in two ways
+(a known field with another wire type, groups, over-long tags), they are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edgekit.errors import IntegrityError
+
+MAX_DEPTH: Final = 64  # protobuf itself stops at 100
+MAX_DIMENSIONS: Final = 32
+
+# Bits per element by TensorProto.DataType. Strings and complex numbers have no place in external data here.
+ELEMENT_BITS: Final = {
+    1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16,
+    17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2,
+}  # fmt: skip
+
+# TensorProto's fields for data inside the model: float, int32, string, int64, raw, double, uint64.
+_INLINE_DATA: Final = (4, 5, 6, 7, 9, 10, 11)
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# Message kind -> field number -> kind of the message inside. Only what can lead to a tensor. "weight" is a tensor
+# that may keep its data in a file: an initializer of the main graph and nothing else.
+_PATHS: Final = {
+    "model": {7: "main graph", 20: "training", 25: "function"},
+    "main graph": {1: "node", 5: "weight", 15: "sparse"},
+    "training": {1: "graph", 2: "graph"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalTensor:
+    """One weight of the main graph that lies in another file.
+
+    Attributes:
+        name: Of the initializer.
+        data_type: ONNX's number (TensorProto.DataType).
+        dims: Its shape.
+        location: Name of the file beside the model.
+        offset: Where its bytes start.
+        length: How many bytes; follows from type and shape.
+    """
+
+    name: str
+    data_type: int
+    dims: tuple[int, ...]
+    location: str
+    offset: int
+    length: int
+
+
+def external_tensors(model: bytes | bytearray, files: Mapping[str, int]) -> tuple[ExternalTensor, ...]:
+    """The initializers of a model's main graph that lie in other files.
+
+    Args:
+        model: The bytes of a serialized ``ModelProto``.
+        files: Name and size in bytes of the listed files beside the model.
+
+    Raises:
+        IntegrityError: The bytes are no protobuf message, or external data lies where a bundle may not keep it:
+            in a file not listed, outside that file, with a length that does not fit the shape, or in anything but an
+            initializer of the main graph.
+    """
+    tensors: list[ExternalTensor] = []
+    with memoryview(model) as view:
+        _scan(view, "model", 0, files, tensors)
+    names = [tensor.name for tensor in tensors]
+    if len(set(names)) != len(names):
+        raise _broken("two initializers with external data have one name")
+    return tuple(tensors)
+
+
+def _scan(view: memoryview, kind: str, depth: int, files: Mapping[str, int], found: list[ExternalTensor]) -> None:
+    if depth > MAX_DEPTH:
+        raise _broken(f"messages are nested deeper than {MAX_DEPTH}")
+    inner = _PATHS[kind]
+    for number, wire, value in _fields(view):
+        child = inner.get(number)
+        if child is None:
+            continue
+        message = _expect_bytes(number, wire, value)
+        if child not in ("weight", "tensor"):
+            _scan(message, child, depth + 1, files, found)
+            continue
+        tensor = _read_tensor(message, files)
+        if tensor is None:
+            continue
+        if child == "tensor":
+            raise _broken(f"{tensor.name!r} keeps external data outside the main graph's initializers")
+        found.append(tensor)
+
+
+def _read_tensor(view: memoryview, files: Mapping[str, int]) -> ExternalTensor | None:
+    fields = list(_fields(view))
+    name = next((_text(_expect_bytes(*field)) for field in reversed(fields) if field[0] == 8), "")
+    data_location = next((_expect_int(*field) for field in reversed(fields) if field[0] == 14), 0)
+    entries = [_entry(_expect_bytes(*field)) for field in fields if field[0] == 13]
+    if data_location not in (0, 1):
+        raise _broken(f"{name!r} has data location {data_location}")
+    if data_location == 0:
+        if entries:
+            raise _broken(f"{name!r} names external data but keeps its data inside")
+        return None
+    if any(number in _INLINE_DATA for number, _, _ in fields):
+        raise _broken(f"{name!r} keeps its data both inside and outside")
+    if len(dict(entries)) != len(entries):
+        raise _broken(f"{name!r} gives a part of its external data twice")
+    data_type = next((_expect_int(*field) for field in reversed(fields) if field[0] == 2), 0)
+    dims = tuple(size for number, wire, value in fields if number == 1 for size in _dims(wire, value))
+    return _placed(name, data_type, dims, dict(entries), files)
+
+
+def _placed(
+    name: str, data_type: int, dims: tuple[int, ...], entries: Mapping[str, str], files: Mapping[str, int]
+) -> ExternalTensor:
+    unknown = set(entries) - {"location", "offset", "length", "checksum"}
+    if unknown or not name:
+        raise _broken(f"external data of {name!r}: unexpected {', '.join(sorted(unknown)) or 'empty name'}")
+    location = entries.get("location", "")
+    if location not in files:
+        raise IntegrityError(
+            f"external data of {name!r} lies in {location[:200]!r}, which is no listed file beside the model",
+            hint="the bundle is damaged or was made to escape its folder; get it again",
+        )
+    if data_type not in ELEMENT_BITS:
+        raise _broken(f"{name!r} has data type {data_type}, which external data may not have")
+    if len(dims) > MAX_DIMENSIONS or any(size < 0 or size > 1 << 48 for size in dims):
+        raise _broken(f"{name!r} has an impossible shape")
+    needed = (math.prod(dims) * ELEMENT_BITS[data_type] + 7) // 8
+    offset = _natural(name, "offset", entries.get("offset", "0"))
+    length = _natural(name, "length", entries.get("length", str(needed)))
+    if length != needed:
+        raise _broken(f"external data of {name!r}: {length} bytes, its shape {list(dims)} needs {needed}")
+    if offset + length > files[location]:
+        raise _broken(f"external data of {name!r} ends at {offset + length}, {location} at {files[location]}")
+    return ExternalTensor(name, data_type, dims, location, offset, length)
+
+
+def _natural(name: str, key: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
+        raise _broken(f"external data of {name!r}: {key} {text[:40]!r} is no natural number")
+    return int(text)
+
+
+def _entry(view: memoryview) -> tuple[str, str]:
+    texts = {1: "", 2: ""}
+    for number, wire, value in _fields(view):
+        if number in texts:
+            texts[number] = _text(_expect_bytes(number, wire, value))
+    return texts[1], texts[2]
+
+
+def _dims(wire: int, value: int | memoryview) -> list[int]:
+    if wire == _VARINT and isinstance(value, int):
+        return [_signed(value)]
+    if wire != _BYTES or not isinstance(value, memoryview):
+        raise _broken(f"a tensor's dims have wire type {wire}")
+    dims, position = [], 0
+    while position < len(value):
+        number, position = _varint(value, position)
+        dims.append(_signed(number))
+    return dims
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+    position, end = 0, len(view)
+    while position < end:
+        start = position
+        tag, position = _varint(view, position)
+        number, wire = tag >> 3, tag & 7
+        if position - start > 5 or not 0 < number < 1 << 29:
+            raise _broken(f"a malformed tag at byte {start} of a message")
+        value: int | memoryview
+        if wire == _VARINT:
+            value, position = _varint(view, position)
+        elif wire in (_FIXED64, _FIXED32):
+            value, position = 0, position + (8 if wire == _FIXED64 else 4)  # no such field is read here
+        elif wire == _BYTES:
+            length, position = _varint(view, position)
+            value, position = view[position : position + length], position + length
+        else:
+            raise _broken(f"wire type {wire}, which ONNX does not use")
+        if position > end:
+            raise _broken("a field ends behind its message")
+        yield number, wire, value
+
+
+def _varint(view: memoryview, position: int) -> tuple[int, int]:
+    result = 0
+    for index in range(10):
+        if position >= len(view):
+            raise _broken("a number ends behind its message")
+        byte = view[position]
+        position += 1
+        result |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            if result >> 64:
+                raise _broken("a number has more than 64 bits")
+            return result, position
+    raise _broken("a number is longer than ten bytes")
+
+
+def _expect_int(number: int, wire: int, value: int | memoryview) -> int:
+    if wire != _VARINT or not isinstance(value, int):
+        raise _broken(f"field {number} of a tensor has wire type {wire}")
+    return _signed(value)
+
+
+def _expect_bytes(number: int, wire: int, value: int | memoryview) -> memoryview:
+    if wire != _BYTES or not isinstance(value, memoryview):
+        raise _broken(f"field {number} has wire type {wire}, expected a message or text")
+    return value
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _text(view: memoryview) -> str:
+    try:
+        return str(view, "utf-8")
+    except UnicodeDecodeError as error:
+        raise _broken(f"a name is not UTF-8 at byte {error.start}") from error
+
+
+def _broken(problem: str) -> IntegrityError:
+    return IntegrityError(f"ONNX model: {problem}", hint="the bundle is damaged; get it again")

@@ -1,0 +1,243 @@
+"""The one border to ONNX Runtime: from verified bytes to answers, with edgekit's errors."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.bundle.reading import Bundle
+from edgekit.errors import EdgekitError, HostError, InputError, IntegrityError, UsageError
+from edgekit.runtime.external_data import external_tensors
+from edgekit.runtime.weights import hand_over, read_weights
+from edgekit.spec.manifest import Manifest, Tensor, Variant
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+# What a bundle may set. Other entries of ONNX Runtime name files to write or libraries to load, or decide
+# about threads, which are the host's.
+SESSION_OPTIONS: Final = frozenset(
+    {
+        "mlas.disable_kleidiai",
+        "mlas.qnbit.force_fp32",
+        "mlas.use_lut_gemm",
+        "optimization.disable_specified_optimizers",
+        "optimization.enable_cast_chain_elimination",
+        "optimization.enable_gelu_approximation",
+        "session.disable_aot_function_inlining",
+        "session.disable_double_qdq_remover",
+        "session.disable_prepacking",
+        "session.disable_qdq_constant_folding",
+        "session.disable_quant_qdq",
+        "session.dynamic_block_base",
+        "session.enable_dq_matmulnbits_fusion",
+        "session.enable_quant_qdq_cleanup",
+        "session.graph_optimizations_loop_level",
+        "session.qdq_matmulnbits_accuracy_level",
+        "session.qdq_matmulnbits_block_size",
+        "session.qdqisint8allowed",
+        "session.set_denormal_as_zero",
+        "session.use_deterministic_compute",
+        "session.x64quantprecision",
+    }
+)
+
+_ORT_TYPES: Final = {"float": "float32", "double": "float64"}
+_ERROR_LOG: Final = 3
+
+
+class Session:
+    """An open graph. :func:`open_session` makes it; threads may share it.
+
+    Attributes:
+        inputs: What :meth:`run` takes.
+        outputs: What it gives.
+    """
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        inputs: tuple[Tensor, ...],
+        outputs: tuple[Tensor, ...],
+        weights: list[onnxruntime.OrtValue],
+    ) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self._session: onnxruntime.InferenceSession | None = session
+        self._weights = weights  # ONNX Runtime reads these in place: they live as long as the session
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """The outputs for one batch.
+
+        Args:
+            feeds: An array for every input, of its dtype and shape.
+
+        Returns:
+            Every output by name.
+
+        Raises:
+            InputError: The feeds do not match the inputs.
+            HostError: ONNX Runtime failed while running.
+            UsageError: The session is closed.
+        """
+        session = self._session
+        if session is None:
+            raise UsageError("this model is closed", hint="load the bundle again")
+        _check_feeds(self.inputs, feeds)
+        try:
+            answers = session.run([tensor.name for tensor in self.outputs], dict(feeds))
+        except Exception as error:
+            raise _run_error(error) from error
+        return {tensor.name: answer for tensor, answer in zip(self.outputs, answers, strict=True)}
+
+    def close(self) -> None:
+        """Give the memory back. Running it afterwards is a UsageError."""
+        self._session = None
+        self._weights = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_session(bundle: Bundle, variant: Variant, *, threads: int, spin: bool = False) -> Session:
+    """Open a variant's graph from verified memory; ONNX Runtime is given no path to open.
+
+    Args:
+        bundle: The open bundle.
+        variant: One of its variants.
+        threads: Within one operator, the caller's included.
+        spin: Whether idle threads burn CPU to answer sooner.
+
+    Raises:
+        IntegrityError: A file is not what the manifest lists, or the graph is not what the manifest describes.
+        HostError: This onnxruntime cannot run the graph, or not on the provider asked for.
+    """
+    manifest = bundle.manifest
+    provider = _provider(manifest, variant)
+    model = bytes(bundle.read(variant.model_path))
+    sizes = {
+        posixpath.basename(entry.path): entry.size
+        for entry in manifest.files
+        if posixpath.dirname(entry.path) == variant.folder
+    }
+    tensors = external_tensors(model, sizes)
+    # Not at the top: importing this module stays cheap for programs that only read a bundle.
+    import onnxruntime as ort
+
+    if provider not in ort.get_available_providers():
+        raise HostError(
+            f"variant {variant.name!r} runs on {provider}, which this onnxruntime does not have",
+            hint=f"it has {', '.join(ort.get_available_providers())}",
+        )
+    try:
+        options = _options(variant, threads=threads, spin=spin)
+        weights = read_weights(bundle, variant.folder, tensors)
+        hand_over(options, weights)
+        session = ort.InferenceSession(model, options, providers=[provider])
+    except EdgekitError:
+        raise
+    except Exception as error:
+        raise _load_error(error, variant, ort.__version__) from error
+    if session.get_providers()[0] != provider:
+        raise HostError(f"variant {variant.name!r}: asked for {provider}, got {session.get_providers()[0]}")
+    _check_graph("inputs", manifest.inputs, session.get_inputs(), variant)
+    _check_graph("outputs", manifest.outputs, session.get_outputs(), variant)
+    return Session(session, manifest.inputs, manifest.outputs, list(weights.values()))
+
+
+def onnxruntime_version() -> str:
+    """The version of the installed onnxruntime."""
+    import onnxruntime as ort
+
+    return str(ort.__version__)
+
+
+def _provider(manifest: Manifest, variant: Variant) -> str:
+    providers = {manifest.targets[target].execution_provider for target in variant.targets}
+    if len(providers) != 1:
+        raise IntegrityError(f"edgekit.json: variant {variant.name!r}: its targets name {len(providers)} providers")
+    return providers.pop()
+
+
+def _options(variant: Variant, *, threads: int, spin: bool) -> onnxruntime.SessionOptions:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERROR_LOG
+    for key, value in variant.session_options.items():
+        if key not in SESSION_OPTIONS:
+            raise HostError(
+                f"variant {variant.name!r}: session option {key!r} is not one this edgekit lets a bundle set",
+                hint="a newer edgekit may know it: pip install --upgrade edgekit",
+            )
+        options.add_session_config_entry(key, value)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # no guessing from the bytes
+    return options
+
+
+def _check_graph(what: str, expected: tuple[Tensor, ...], found: list[Any], variant: Variant) -> None:
+    named = {node.name: _dtype_name(node.type) for node in found}
+    listed = {tensor.name: tensor.dtype for tensor in expected}
+    if named != listed:
+        raise IntegrityError(
+            f"{variant.model_path}: its {what} are {named}, edgekit.json lists {listed}",
+            hint="the graph and the manifest are not of one bundle; get it again",
+        )
+
+
+def _dtype_name(ort_type: str) -> str:
+    inner = ort_type.removeprefix("tensor(").removesuffix(")")
+    return _ORT_TYPES.get(inner, inner)
+
+
+def _check_feeds(inputs: tuple[Tensor, ...], feeds: Mapping[str, npt.NDArray[Any]]) -> None:
+    names = {tensor.name for tensor in inputs}
+    if set(feeds) != names:
+        raise InputError(f"expected the inputs {', '.join(sorted(names))}, got {', '.join(sorted(feeds)) or 'none'}")
+    free: dict[str, int] = {}
+    for tensor in inputs:
+        array = feeds[tensor.name]
+        if not isinstance(array, np.ndarray) or array.dtype != np.dtype(tensor.dtype):
+            kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+            raise InputError(f"input {tensor.name}: expected an array of {tensor.dtype}, got {kind}")
+        if array.ndim != len(tensor.shape):
+            raise InputError(f"input {tensor.name}: expected {len(tensor.shape)} dimensions, got {array.ndim}")
+        for size, dimension in zip(array.shape, tensor.shape, strict=True):
+            wanted = free.setdefault(dimension, size) if isinstance(dimension, str) else dimension
+            if size != wanted or size == 0:
+                raise InputError(f"input {tensor.name}: shape {array.shape} does not fit {tensor.shape}")
+
+
+def _load_error(error: Exception, variant: Variant, version: str) -> EdgekitError:
+    reason = _reason(error)
+    if type(error).__name__ in ("InvalidProtobuf", "NoModel", "NoSuchFile"):
+        return IntegrityError(f"{variant.model_path}: not an ONNX model: {reason}", hint="get the bundle again")
+    return HostError(
+        f"{variant.model_path}: onnxruntime {version} cannot open it here: {reason}",
+        hint="try another variant, or the onnxruntime the bundle was judged with (`edgekit inspect` names it)",
+    )
+
+
+def _run_error(error: Exception) -> EdgekitError:
+    if type(error).__name__ == "InvalidArgument":
+        return InputError(f"onnxruntime refused the input: {_reason(error)}")
+    return HostError(f"onnxruntime failed while running: {_reason(error)}", hint="smaller batches need less memory")
+
+
+def _reason(error: Exception) -> str:
+    # ONNX Runtime puts its name, a number and the number's name before what happened.
+    text = " ".join(str(error).split())
+    return text.split(" : ", 3)[-1][:400] if text.startswith("[ONNXRuntimeError]") else text[:400]

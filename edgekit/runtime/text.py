@@ -1,0 +1,139 @@
+"""The one border to tokenizers: from text to padded arrays of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgekit.errors import EdgekitError, HostError, InputError, IntegrityError
+from edgekit.spec.manifest import Tensor, TextSettings
+
+CHARACTERS_PER_TOKEN: Final = 64
+
+_INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
+_DTYPES: Final = ("int64", "int32")
+_Result = TypeVar("_Result")
+
+
+class TextEncoder:
+    """Turns texts into token ids as the bundle's settings say.
+
+    Padding and truncation written inside ``tokenizer.json`` are switched off; the manifest's count.
+
+    A text longer than ``max_length * 64`` characters is cut before it is tokenized, behind the last white space
+    within that bound, so that a huge text takes bounded time. Where its tokens average less than 64 characters, white
+    space included, the first ``max_length`` tokens are those of the whole text.
+
+    Args:
+        data: The verified bytes of ``tokenizer.json``.
+        settings: The manifest's.
+
+    Raises:
+        IntegrityError: The tokenizer and the settings do not work together.
+        HostError: The tokenizer does something this edgekit does not know.
+    """
+
+    def __init__(self, data: bytes | bytearray, settings: TextSettings) -> None:
+        # Not at the top: importing this module stays cheap for programs that only read a bundle.
+        from tokenizers import Tokenizer
+
+        self._settings = settings
+        self._longest = settings.max_length * CHARACTERS_PER_TOKEN
+        self._tokenizer = _guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
+        special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        if settings.max_length <= special:
+            raise IntegrityError(
+                f"edgekit.json: text: max_length {settings.max_length} leaves no room beside {special} special tokens"
+            )
+        if self._tokenizer.id_to_token(settings.pad_id) is None:
+            raise IntegrityError(f"edgekit.json: text: pad_id {settings.pad_id} is no token of {settings.tokenizer}")
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(settings.max_length)
+        trial = _guarded(lambda: self._tokenizer.encode("a"), IntegrityError, settings.tokenizer)
+        if any(trial.type_ids):
+            raise HostError(f"{settings.tokenizer}: token types other than 0 need a newer edgekit")
+
+    def encode(self, texts: Iterable[str]) -> list[list[int]]:
+        """Token ids of each text, special tokens included, at most ``max_length``.
+
+        Raises:
+            InputError: An item is no text, or holds a lone surrogate; the message has its index.
+        """
+        return [self._encode(index, text) for index, text in enumerate(texts)]
+
+    def batch(self, ids: Sequence[Sequence[int]], inputs: Iterable[Tensor]) -> dict[str, npt.NDArray[Any]]:
+        """Arrays for those of a graph's inputs that come from text, padded on the right to the longest.
+
+        Args:
+            ids: At least one list of token ids.
+            inputs: The graph's inputs.
+
+        Returns:
+            (batch, sequence) by input name, of the input's dtype.
+
+        Raises:
+            HostError: The graph has an input that this edgekit cannot make from text.
+        """
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+        places = np.arange(max(1, int(lengths.max())), dtype=np.int64)
+        mask = places < lengths[:, None]
+        tokens = np.full(mask.shape, self._settings.pad_id, dtype=np.int64)
+        tokens[mask] = [token for row in ids for token in row]
+        made = {
+            "input_ids": tokens,
+            "attention_mask": mask,
+            "token_type_ids": np.where(mask, 0, self._settings.pad_type_id),
+            "position_ids": np.broadcast_to(places, mask.shape),
+        }
+        feeds = {}
+        for tensor in inputs:
+            if tensor.name not in _INPUTS or tensor.dtype not in _DTYPES:
+                raise HostError(
+                    f"edgekit.json: inputs: {tensor.name} ({tensor.dtype}) is none that this edgekit makes from text",
+                    hint="it needs a newer edgekit: pip install --upgrade edgekit",
+                )
+            feeds[tensor.name] = np.ascontiguousarray(made[tensor.name], dtype=tensor.dtype)
+        return feeds
+
+    def _encode(self, index: int, text: str) -> list[int]:
+        if not isinstance(text, str):
+            raise InputError(f"text {index}: expected a str, got {type(text).__name__}")
+        text = self._cut(text)
+        if not text.isascii():
+            try:
+                text.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise InputError(
+                    f"text {index}: character {error.start} is a lone surrogate, which is no text",
+                    hint="decode the source with errors='replace'",
+                ) from error
+        encoding = _guarded(lambda: self._tokenizer.encode(text), InputError, f"text {index}")
+        return list(encoding.ids)
+
+    def _cut(self, text: str) -> str:
+        if len(text) <= self._longest:
+            return text
+        head = text[: self._longest]
+        if text[self._longest].isspace():
+            return head
+        last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
+        return head[:last] if last > 0 else head
+
+
+def _guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:
+    try:
+        return call()
+    except Exception as error:
+        raise wrapper(f"{what}: the tokenizer failed: {_reason(error)}") from error
+    except BaseException as error:
+        # A panic in tokenizers' Rust is not an Exception
+        if type(error).__name__ != "PanicException":
+            raise
+        raise wrapper(f"{what}: the tokenizer failed: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

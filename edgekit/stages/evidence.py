@@ -1,0 +1,167 @@
+"""Evidence: what a build measured, as the JSON that ships in the bundle, and the model card made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from edgekit.runtime.host import Host
+from edgekit.runtime.session import onnxruntime_version
+from edgekit.spec.manifest import Manifest
+from edgekit.spec.parity import Parity
+from edgekit.spec.target import Target
+from edgekit.stages.data import Texts
+from edgekit.stages.evaluate import Answers
+
+SCHEMA_VERSION: Final = "1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One recipe that was made and judged.
+
+    Attributes:
+        recipe: Its name.
+        variant: Its name as a variant.
+        precision: Which budget it was held to.
+        targets: Names of the targets it was made for.
+        changed: What its passes did.
+        size_bytes: Of its files.
+        parity: The verdict.
+    """
+
+    recipe: str
+    variant: str
+    precision: str
+    targets: tuple[str, ...]
+    changed: str
+    size_bytes: int
+    parity: Parity
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all trials of a build have in common."""
+
+    task: str
+    architecture: str
+    data: Texts
+    answers: Answers
+    host: Host
+    targets: Mapping[str, Target]
+    allow_unproven: bool
+
+
+def parity_evidence(setting: Setting, shipped: Sequence[Trial], tried: Sequence[Trial]) -> dict[str, Any]:
+    """The content of ``evidence/parity.json``.
+
+    Args:
+        setting: Data, host and reference.
+        shipped: The variants of the bundle; empty where nothing passed.
+        tried: Those that were left, in order.
+    """
+    host = setting.host
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "task": setting.task,
+        "reference": {"library": "sentence-transformers", "architecture": setting.architecture, "dtype": "float32"},
+        "data": {
+            "name": setting.data.name,
+            "sha256": setting.data.sha256,
+            "judged": setting.answers.judged,
+            "long": len(setting.answers.texts) - setting.answers.judged,
+            "calibrated": len(setting.data.calibration),
+        },
+        "doubts": list(setting.answers.doubts),
+        "allow_unproven": setting.allow_unproven,
+        "judged_on": {
+            "cpu": host.cpu_name,
+            "architecture": host.architecture,
+            "features": sorted(host.cpu_features),
+            "system": host.system,
+            "onnxruntime": onnxruntime_version(),
+        },
+        "variants": [_variant(setting, trial) for trial in shipped],
+        "tried": [_left(trial) for trial in tried],
+    }
+
+
+def model_card(manifest: Manifest, evidence: Mapping[str, Any]) -> str:
+    """``MODEL_CARD.md``, from the manifest and the evidence alone."""
+    source, data, cpu = manifest.source, evidence["data"], evidence["judged_on"]
+    lines = [
+        "---",
+        f"license: {source.license}",
+        f"base_model: {source.name}",
+        "library_name: edgekit",
+        f"pipeline_tag: {manifest.task}",
+        "---",
+        "",
+        f"# {manifest.name}",
+        "",
+        f"A bundle for {', '.join(manifest.targets)}, made by edgekit {manifest.generator['edgekit']} "
+        f"from {source.name} ({source.architecture}), revision {source.revision}.",
+        "",
+        f"Gives vectors of {manifest.embedding.dimension} numbers: {manifest.embedding.pooling} pooling"
+        f"{', unit length' if manifest.embedding.normalize else ''}, at most {manifest.text.max_length} tokens.",
+        "",
+        "## Parity with the original",
+        "",
+        f"Judged on {data['judged']} texts of `{data['name']}` on {cpu['cpu']} ({cpu['architecture']}, {cpu['system']}) with "
+        f"onnxruntime {cpu['onnxruntime']}; bounds are the worse end of a 95 % interval.",
+        "",
+    ]
+    for variant in evidence["variants"]:
+        parity = variant["parity"]
+        lines += [
+            f"### {variant['name']}: {parity['verdict']}",
+            "",
+            "| check | measured | bound | |",
+            "|---|---|---|---|",
+        ]
+        lines += [
+            f"| {check['name']} | {check['measured']:.4f} | {check['bound']:g} | {'holds' if check['passed'] else 'fails'} |"
+            for check in parity["checks"]
+        ]
+        elsewhere = [target["name"] for target in variant["targets"] if not target["runs_here"]]
+        if elsewhere:
+            lines += ["", f"The judging machine is none of {', '.join(elsewhere)}: not run there yet."]
+        lines.append("")
+    if evidence["tried"]:
+        lines += ["## Tried and left", ""]
+        lines += [f"- {left['recipe']}: {left['verdict']}, {left['reason']}" for left in evidence["tried"]] + [""]
+    for doubt in evidence["doubts"]:
+        lines += [f"**Unproven**: {doubt}.", ""]
+    return "\n".join(lines)
+
+
+def _variant(setting: Setting, trial: Trial) -> dict[str, Any]:
+    host = setting.host
+    return {
+        "name": trial.variant,
+        "recipe": trial.recipe,
+        "precision": trial.precision,
+        "changed": trial.changed,
+        "size_bytes": trial.size_bytes,
+        "judged_through": "this file",
+        "parity": trial.parity.to_json(),
+        "targets": [
+            {
+                "name": name,
+                "runs_here": not setting.targets[name].missing_on(host.architecture, host.cpu_features),
+            }
+            for name in trial.targets
+        ],
+    }
+
+
+def _left(trial: Trial) -> dict[str, Any]:
+    return {
+        "recipe": trial.recipe,
+        "targets": list(trial.targets),
+        "changed": trial.changed,
+        "verdict": trial.parity.verdict,
+        "reason": trial.parity.reason,
+        "checks": [check.to_json() for check in trial.parity.checks],
+    }
