@@ -118,17 +118,18 @@ def _show(
     numbers = ["median ms", *(f"p{percentile} ms" for percentile in known), "ratio"]
     listing = table("texts x tokens", "bundle/variant", *numbers, numbers=numbers)
     for (batch, tokens), samples in results.items():
+        listing.add_section()
         shape = f"{batch} x {tokens}"
         first = next(iter(samples.values())).median_ms
         for label, sample in samples.items():
             tail = [f"{sample.percentile_ms(percentile):.2f}" for percentile in known]
             listing.add_row(shape, plain(label), f"{sample.median_ms:.2f}", *tail, f"{sample.median_ms / first:.2f}")
             shape = ""
-        listing.add_section()
     host = embedder.host
     screen.show(
         heading("Latency of embed(), tokenization included"),
         indented(listing),
+        "",
         grid(
             [
                 ("on", f"{host.cpu_name} ({host.architecture}, {host.system}), {threads} threads"),

@@ -14,12 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit import catalog
-from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
 from edgekit.cli.records import complete_model, complete_target
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.errors import UsageError
-from edgekit.spec.reader import parse_json
 
 if TYPE_CHECKING:
     from edgekit.pipeline import BuildRequest, BuildResult
@@ -110,6 +107,8 @@ def export(  # noqa: PLR0913 - each is an option of the command
     debug: DebugFlag = False,
 ) -> None:
     """Make a bundle: export the model, judge every variant against the original, keep what passes."""
+    from edgekit import catalog
+
     screen = Screen.of(context, as_json=as_json, debug=debug)
     targets = catalog.expand_targets(target)  # before torch is imported: a typo should cost nothing
     folder = output or Path("bundles") / _folder_name(model)
@@ -151,7 +150,9 @@ def _build(request: BuildRequest, screen: Screen) -> BuildResult:
 
 def _show(result: BuildResult, screen: Screen) -> None:
     from edgekit.cli import render_bundle
+    from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
     from edgekit.cli.render import grid, heading, size
+    from edgekit.spec.reader import parse_json
 
     evidence = read_evidence(parse_json(json.dumps(dict(result.evidence)).encode(), PARITY_EVIDENCE))
     total = sum(entry.size for entry in result.manifest.files)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
-from edgekit.spec.manifest import Manifest
-from edgekit.spec.reader import parse_json
+
+if TYPE_CHECKING:
+    from edgekit.spec.manifest import Manifest
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.", show_default=False)]
 
@@ -35,6 +35,8 @@ def inspect(
         screen.result(_document(opened.root, manifest, reports))
         return
     from edgekit.cli import render_bundle
+    from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
+    from edgekit.spec.reader import parse_json
 
     host = detect_host()
     here = [
@@ -50,6 +52,8 @@ def inspect(
 
 
 def _document(root: Path, manifest: Manifest, reports: dict[str, bytes]) -> dict[str, Any]:
+    from edgekit.spec.reader import parse_json
+
     evidence = {}
     for path, data in reports.items():
         parse_json(data, path)  # refuses what json.loads would let pass

@@ -80,8 +80,11 @@ def parity(evidence: ParityEvidence) -> list[RenderableType]:
             (plain(variant.name), "bold"), "  ", verdict(plain(variant.parity.verdict)), (through, "dim")
         )
         parts += [Padding(title, (0, 0, 0, 2)), indented(_checks(variant)), ""]
+        if variant.changed:
+            parts.insert(-1, _line(variant.changed))
         if variant.parity.verdict != "pass":
             parts.insert(-1, _line(variant.parity.reason))
+    parts += [Padding(Text(f"unproven: {plain(doubt)}", style="yellow"), (0, 0, 0, 2)) for doubt in evidence.doubts]
     parts.append(_line("A verdict is taken on the worse end of the interval."))
     return parts
 

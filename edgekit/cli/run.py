@@ -124,7 +124,7 @@ def _show(texts: Sequence[str], vectors: NDArray[np.float32], variant: str, scre
     norms = np.linalg.norm(wide, axis=1)
     listing = table("", "text", "dim", "norm", "first values", numbers=["", "dim", "norm"])
     for index, text in enumerate(texts[:ROWS_SHOWN]):
-        first = " ".join(f"{value:+.4f}" for value in vectors[index, :4])
+        first = " ".join(f"{value:+.4f}" for value in vectors[index, :3])
         listing.add_row(
             str(index + 1), shortened(text, 28), str(vectors.shape[1]), f"{norms[index]:.4f}", f"{first} ..."
         )

@@ -216,6 +216,8 @@ def test_inspect_shows_what_was_proved_and_what_was_left(call, tmp_path):
     assert any(line.startswith("arm64-neon int8-reduced on another CPU") for line in lines)
     assert any(line.startswith("nearest-neighbour agreement 0.9500 0.9300..0.9630 >= 0.9") for line in lines)
     assert any(line.startswith("length deviation 0.0000 <= 0.02") for line in lines)
+    assert "36 of 36 products became int8" in lines
+    assert "unproven: 30 texts are fewer than 100" in lines
     assert "int8-vnni pass judged through its integer-exact twin" in lines
     assert any(line.startswith("int8-dynamic fail arm64-neon nearest-neighbour agreement 0.8483") for line in lines)
 
@@ -288,12 +290,10 @@ def test_targets_marks_what_this_machine_is(call, monkeypatch):
     assert "it is         arm64-neon, arm64-dotprod" in out
 
 
-def python(*arguments: str, **options) -> subprocess.CompletedProcess:
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     root = Path(edgekit.__file__).parent.parent
-    environment = os.environ | {"PYTHONPATH": str(root)}
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, **options
-    )
+    everything = os.environ | {"PYTHONPATH": str(root)} | environment
+    return subprocess.run([sys.executable, *arguments], env=everything, capture_output=True, text=True, check=False)
 
 
 def test_help_imports_nothing_heavy():
@@ -302,6 +302,16 @@ def test_help_imports_nothing_heavy():
         "print([m for m in ('numpy', 'onnxruntime', 'tokenizers', 'torch', 'transformers') if m in sys.modules])"
     )
     assert python("-c", code).stdout.splitlines()[-1] == "[]"
+
+
+def test_a_console_without_unicode_still_shows_everything(tmp_path):
+    write_shown_bundle(tmp_path / "b", shown_evidence())
+    shown = python("-m", "edgekit", "inspect", str(tmp_path / "b"), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert " ok" in shown.stdout
+    missing = python("-m", "edgekit", "inspect", "nö", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert missing.returncode == 7
+    assert "n\\xf6: does not exist" in missing.stderr
 
 
 def test_a_reader_that_goes_away_is_no_error():
