@@ -308,7 +308,7 @@ def test_a_console_without_unicode_still_shows_everything(tmp_path):
     write_shown_bundle(tmp_path / "b", shown_evidence())
     shown = python("-m", "edgekit", "inspect", str(tmp_path / "b"), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert " ok" in shown.stdout
+    assert "|ok" in shown.stdout
     missing = python("-m", "edgekit", "inspect", "nö", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert missing.returncode == 7
     assert "n\\xf6: does not exist" in missing.stderr
