@@ -47,7 +47,7 @@ def inspect(
     screen.show("", *render_bundle.header(manifest, bundle, evidence))
     screen.show(*render_bundle.variants(manifest), *render_bundle.targets(manifest, evidence, here))
     if evidence:
-        screen.show(*render_bundle.parity(evidence), *render_bundle.tried(evidence.tried))
+        screen.show(*render_bundle.parity(evidence), *render_bundle.tried(manifest, evidence.tried))
     screen.show("")
 
 

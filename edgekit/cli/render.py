@@ -116,6 +116,8 @@ def digits_for(check: Check) -> int:
 
 
 def bound(check: Check) -> str:
-    """The bound with its direction, which the check's outcome tells."""
+    """The bound with its direction, which the check's outcome tells unless the two are equal."""
+    if check.measured == check.bound:
+        return f"{check.bound:g}"
     at_least = (check.measured >= check.bound) == check.passed
     return f"{'>=' if at_least else '<='} {check.bound:g}"

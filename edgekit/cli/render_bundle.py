@@ -97,15 +97,15 @@ def _checks(variant: VariantEvidence) -> Table:
     return listing
 
 
-def tried(attempts: Sequence[Attempt]) -> list[RenderableType]:
+def tried(manifest: Manifest, attempts: Sequence[Attempt]) -> list[RenderableType]:
     """Recipes that were left, and why."""
     if not attempts:
         return []
     listing = table("recipe", "verdict", "targets", "why it was left", fold=["targets", "why it was left"])
     for attempt in attempts:
-        listing.add_row(
-            plain(attempt.recipe), verdict(attempt.verdict), "\n".join(attempt.targets), plain(attempt.reason)
-        )
+        everywhere = set(attempt.targets) == set(manifest.targets)
+        names = "all" if everywhere else "\n".join(plain(name) for name in attempt.targets)
+        listing.add_row(plain(attempt.recipe), verdict(plain(attempt.verdict)), names, plain(attempt.reason))
     return [heading("Tried and left"), indented(listing)]
 
 

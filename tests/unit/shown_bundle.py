@@ -36,6 +36,7 @@ def shown_evidence() -> dict:
         Check("nearest-neighbour agreement", 0.93, 0.9, passed=True, interval=Interval(0.95, 0.93, 0.963, 800)),
         Check("length deviation", 0.000001, 0.02, passed=True),
         Check("mean cosine, 128 tokens and more", 0.9961, 0.98, passed=True),
+        Check("changed constants", 0, 0, passed=True),
         Check("worst cosine alone against in a batch", 0.999991, 0.98, passed=True),
     )
     variants = [

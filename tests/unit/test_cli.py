@@ -216,6 +216,7 @@ def test_inspect_shows_what_was_proved_and_what_was_left(call, tmp_path):
     assert any(line.startswith("arm64-neon int8-reduced on another CPU") for line in lines)
     assert any(line.startswith("nearest-neighbour agreement 0.9500 0.9300..0.9630 >= 0.9") for line in lines)
     assert any(line.startswith("length deviation 0.0000 <= 0.02") for line in lines)
+    assert "changed constants 0.0000 0 ✓" in lines
     assert "36 of 36 products became int8" in lines
     assert "unproven: 30 texts are fewer than 100" in lines
     assert "int8-vnni pass judged through its integer-exact twin" in lines
