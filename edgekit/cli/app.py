@@ -25,13 +25,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # errors end in edgekit.cli.boundary
 )
 
-app.command(rich_help_panel=MAKE)(export)
-app.command(rich_help_panel=USE)(inspect)
-app.command(rich_help_panel=USE)(run)
-app.command(rich_help_panel=USE)(bench)
-app.command(rich_help_panel=USE)(verify)
-app.command(rich_help_panel=KNOW)(targets)
-app.command(rich_help_panel=KNOW)(models)
+app.command(rich_help_panel=MAKE, short_help="Make a bundle, and prove it.")(export)
+app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was proved.")(inspect)
+app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
+app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against another.")(bench)
+app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
+app.command(rich_help_panel=KNOW, short_help="List classes of devices.")(targets)
+app.command(rich_help_panel=KNOW, short_help="List models with a short name.")(models)
 
 
 @app.callback(invoke_without_command=True)

@@ -23,10 +23,25 @@ WARMUP: Final = 5
 PERCENTILES: Final = (90, 95, 99)
 
 # Words that English vocabularies hold whole, so that a word is a token.
-WORDS: Final = ("the", "people", "of", "this", "city", "have", "been", "to", "a", "house", "by", "water", "many", "times")
+WORDS: Final = (
+    "the",
+    "people",
+    "of",
+    "this",
+    "city",
+    "have",
+    "been",
+    "to",
+    "a",
+    "house",
+    "by",
+    "water",
+    "many",
+    "times",
+)
 
 
-def bench(
+def bench(  # noqa: PLR0913 - each is an option of the command
     context: typer.Context,
     bundle: BundleArgument,
     *,
@@ -56,7 +71,9 @@ def bench(
         texts = make_texts(batch, tokens)
         with _spinning(f"{batch} x {tokens} tokens, {rounds} rounds", screen):
             results[batch, tokens] = time_calls(
-                {label: _call(embedder, texts) for label, embedder in contestants.items()}, rounds, WARMUP
+                {label: _call(embedder, texts) for label, embedder in contestants.items()},
+                rounds=rounds,
+                warmup=WARMUP,
             )
     used = threads or usable_threads()
     if screen.json:
@@ -67,8 +84,7 @@ def bench(
 
 def make_texts(batch: int, tokens: int) -> list[str]:
     """Texts that tokenize to about ``tokens`` each, special ones included, all different."""
-    words = cycle(WORDS)
-    return [" ".join(islice(words, tokens - SPECIAL_TOKENS)) for _ in range(batch)]
+    return [" ".join(islice(cycle(WORDS), row, row + tokens - SPECIAL_TOKENS)) for row in range(batch)]
 
 
 def _call(embedder: Embedder, texts: list[str]) -> Callable[[], object]:
@@ -96,21 +112,24 @@ def _show(
 ) -> None:
     from edgekit.cli.render import grid, heading, indented, plain, table
 
-    known = [p for p in PERCENTILES if all(s.percentile(p) is not None for r in results.values() for s in r.values())]
+    known = [
+        p for p in PERCENTILES if all(s.percentile_ms(p) is not None for r in results.values() for s in r.values())
+    ]
     numbers = ["median ms", *(f"p{percentile} ms" for percentile in known), "ratio"]
     listing = table("texts x tokens", "bundle/variant", *numbers, numbers=numbers)
     for (batch, tokens), samples in results.items():
+        listing.add_section()
         shape = f"{batch} x {tokens}"
         first = next(iter(samples.values())).median_ms
         for label, sample in samples.items():
-            tail = [f"{sample.percentile(percentile):.2f}" for percentile in known]
+            tail = [f"{sample.percentile_ms(percentile):.2f}" for percentile in known]
             listing.add_row(shape, plain(label), f"{sample.median_ms:.2f}", *tail, f"{sample.median_ms / first:.2f}")
             shape = ""
-        listing.add_section()
     host = embedder.host
     screen.show(
         heading("Latency of embed(), tokenization included"),
         indented(listing),
+        "",
         grid(
             [
                 ("on", f"{host.cpu_name} ({host.architecture}, {host.system}), {threads} threads"),
@@ -142,5 +161,5 @@ def _document(
 
 
 def _percentiles(sample: Sample) -> dict[str, float]:
-    known = {f"p{percentile}_ms": sample.percentile(percentile) for percentile in PERCENTILES}
+    known = {f"p{percentile}_ms": sample.percentile_ms(percentile) for percentile in PERCENTILES}
     return {name: value for name, value in known.items() if value is not None}

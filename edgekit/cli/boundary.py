@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     settings = Settings()
+    _print_anything()
     try:
         return _run(arguments, settings)
     except EdgekitError as error:
@@ -55,6 +57,13 @@ def _run(arguments: list[str], settings: Settings) -> int:
     if code == INTERRUPTED:  # typer turns KeyboardInterrupt into this code
         return _interrupted(settings)
     return code if isinstance(code, int) else 0
+
+
+def _print_anything() -> None:
+    # A text or path the console's encoding does not know is escaped, and is no reason to fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _report(error: EdgekitError, settings: Settings) -> int:

@@ -19,6 +19,7 @@ class VariantEvidence:
         name: The variant's.
         recipe: As resolved.
         size_bytes: Of its graph and weights.
+        changed: What the recipe's passes did, in words; may be empty.
         judged_through: ``this file``, or the stand-in that was judged instead.
         parity: The verdict and its checks.
         ran_here: By target, whether the judging CPU is one.
@@ -27,6 +28,7 @@ class VariantEvidence:
     name: str
     recipe: str
     size_bytes: int
+    changed: str
     judged_through: str
     parity: Parity
     ran_here: dict[str, bool]
@@ -44,9 +46,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class ParityEvidence:
-    """The whole report. ``facts`` are pairs for people: reference, data, judging CPU."""
+    """The whole report.
+
+    Attributes:
+        facts: Pairs for people: reference, data, judging CPU.
+        doubts: Why the data or the reference cannot prove anything; empty where they can.
+        variants: By name.
+        tried: In the order they were tried.
+    """
 
     facts: tuple[tuple[str, str], ...]
+    doubts: tuple[str, ...]
     variants: dict[str, VariantEvidence]
     tried: tuple[Attempt, ...]
 
@@ -60,14 +70,15 @@ def read_evidence(table: Table) -> ParityEvidence:
     variants = [_variant(item) for item in table.tables("variants")] if "variants" in table else []
     return ParityEvidence(
         facts=tuple(_facts(table)),
+        doubts=table.strings("doubts") if "doubts" in table else (),
         variants={variant.name: variant for variant in variants},
         tried=tuple(_attempt(item) for item in table.tables("tried")) if "tried" in table else (),
     )
 
 
-def find_check(parity: Parity, word: str) -> Check | None:
-    """The first check whose name holds the word."""
-    return next((check for check in parity.checks if word in check.name), None)
+def find_check(parity: Parity, name: str) -> Check | None:
+    """The check of that name, if it was made."""
+    return next((check for check in parity.checks if check.name == name), None)
 
 
 def _facts(table: Table) -> list[tuple[str, str]]:
@@ -75,7 +86,10 @@ def _facts(table: Table) -> list[tuple[str, str]]:
     if "reference" in table:
         reference = table.table("reference")
         facts.append(
-            ("reference", f"{reference.string('library')} {reference.string('architecture')} {reference.string('dtype')}")
+            (
+                "reference",
+                f"{reference.string('library')} {reference.string('architecture')} {reference.string('dtype')}",
+            )
         )
     if "data" in table:
         data = table.table("data")
@@ -93,6 +107,7 @@ def _variant(table: Table) -> VariantEvidence:
         name=table.string("name"),
         recipe=table.string("recipe"),
         size_bytes=table.integer("size_bytes"),
+        changed=table.string("changed", max_length=1 << 16) if "changed" in table else "",
         judged_through=table.string("judged_through"),
         parity=_parity(table.table("parity")),
         ran_here={item.string("name"): item.boolean("runs_here") for item in table.tables("targets")},

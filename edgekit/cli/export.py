@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,12 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgekit import catalog
-from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
 from edgekit.cli.records import complete_model, complete_target
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.errors import UsageError
-from edgekit.spec.reader import parse_json
 
 if TYPE_CHECKING:
     from edgekit.pipeline import BuildRequest, BuildResult
@@ -51,7 +49,8 @@ def export(  # noqa: PLR0913 - each is an option of the command
         ),
     ],
     task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="The task; the checkpoint's own otherwise.", rich_help_panel=CHOICE)
+        str | None,
+        typer.Option(metavar="TASK", help="The task; the checkpoint's own otherwise.", rich_help_panel=CHOICE),
     ] = None,
     data: Annotated[
         Path | None,
@@ -87,7 +86,9 @@ def export(  # noqa: PLR0913 - each is an option of the command
     token: Annotated[
         str | None,
         typer.Option(
-            metavar="TOKEN", help="Access token of the hub; HF_TOKEN or the saved one otherwise.", rich_help_panel=SOURCE
+            metavar="TOKEN",
+            help="Access token of the hub; HF_TOKEN or the saved one otherwise.",
+            rich_help_panel=SOURCE,
         ),
     ] = None,
     allow_pickle: Annotated[
@@ -106,6 +107,8 @@ def export(  # noqa: PLR0913 - each is an option of the command
     debug: DebugFlag = False,
 ) -> None:
     """Make a bundle: export the model, judge every variant against the original, keep what passes."""
+    from edgekit import catalog
+
     screen = Screen.of(context, as_json=as_json, debug=debug)
     targets = catalog.expand_targets(target)  # before torch is imported: a typo should cost nothing
     folder = output or Path("bundles") / _folder_name(model)
@@ -147,10 +150,13 @@ def _build(request: BuildRequest, screen: Screen) -> BuildResult:
 
 def _show(result: BuildResult, screen: Screen) -> None:
     from edgekit.cli import render_bundle
+    from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
     from edgekit.cli.render import grid, heading, size
+    from edgekit.spec.reader import parse_json
 
     evidence = read_evidence(parse_json(json.dumps(dict(result.evidence)).encode(), PARITY_EVIDENCE))
     total = sum(entry.size for entry in result.manifest.files)
+    path = shlex.quote(str(result.bundle))
     screen.show(*render_bundle.summary(result.manifest, evidence))
     if evidence.tried:
         screen.show("", grid([("left", ", ".join(dict.fromkeys(attempt.recipe for attempt in evidence.tried)))]))
@@ -158,8 +164,8 @@ def _show(result: BuildResult, screen: Screen) -> None:
         "",
         grid([("bundle", f"{result.bundle}  ({size(total)})")]),
         heading("Next"),
-        f"  edgekit verify {result.bundle}",
-        f'  edgekit run {result.bundle} "The first sentence." "A second one."',
+        f"  edgekit verify {path}",
+        f'  edgekit run {path} "The first sentence." "A second one."',
     )
 
 

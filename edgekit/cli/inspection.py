@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
-from edgekit.spec.manifest import Manifest
-from edgekit.spec.reader import parse_json
+
+if TYPE_CHECKING:
+    from edgekit.spec.manifest import Manifest
 
 BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.", show_default=False)]
 
@@ -35,19 +35,25 @@ def inspect(
         screen.result(_document(opened.root, manifest, reports))
         return
     from edgekit.cli import render_bundle
+    from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
+    from edgekit.spec.reader import parse_json
 
     host = detect_host()
-    here = [name for name, made in manifest.targets.items() if not made.missing_on(host.architecture, host.cpu_features)]
+    here = [
+        name for name, made in manifest.targets.items() if not made.missing_on(host.architecture, host.cpu_features)
+    ]
     report = reports.get(PARITY_EVIDENCE)
     evidence = read_evidence(parse_json(report, PARITY_EVIDENCE)) if report is not None else None
     screen.show("", *render_bundle.header(manifest, bundle, evidence))
-    screen.show(*render_bundle.variants(manifest, evidence, here))
+    screen.show(*render_bundle.variants(manifest), *render_bundle.targets(manifest, evidence, here))
     if evidence:
-        screen.show(*render_bundle.parity(evidence), *render_bundle.tried(evidence.tried))
+        screen.show(*render_bundle.parity(evidence), *render_bundle.tried(manifest, evidence.tried))
     screen.show("")
 
 
 def _document(root: Path, manifest: Manifest, reports: dict[str, bytes]) -> dict[str, Any]:
+    from edgekit.spec.reader import parse_json
+
     evidence = {}
     for path, data in reports.items():
         parse_json(data, path)  # refuses what json.loads would let pass

@@ -86,12 +86,12 @@ class StageList:
         line.add_column(width=max(34 - 2 * len(self._running), len(stage.name)), no_wrap=True)
         line.add_column(justify="right", width=11, style="dim", no_wrap=True)
         line.add_row(Mark(passed), stage.name, seconds(time.monotonic() - stage.started))
-        self._console.print(Padding(line, (0, 0, 0, 2 + 2 * len(self._running))))
+        self._console.print(Padding(line, (0, 0, 0, 2 + 2 * len(self._running)), expand=False))
         for note in stage.notes:
             self._print_note(note)
 
     def _print_note(self, text: str) -> None:
-        self._console.print(Padding(Text(text, style="dim"), (0, 0, 0, 5 + 2 * len(self._running))))
+        self._console.print(Padding(Text(text, style="dim"), (0, 0, 0, 5 + 2 * len(self._running)), expand=False))
 
     def _moving(self) -> RenderableType:
         return Group(*(self._moving_line(depth, stage) for depth, stage in enumerate(self._running)))
@@ -103,21 +103,22 @@ class StageList:
         line.add_column(no_wrap=True, style="dim")
         line.add_column(no_wrap=True)
         elapsed = time.monotonic() - stage.started
-        line.add_row(_spinner(), stage.name, seconds(elapsed), _bar(stage))
+        ascii_only = self._console.options.ascii_only
+        line.add_row(_spinner(ascii_only=ascii_only), stage.name, seconds(elapsed), _bar(stage, ascii_only=ascii_only))
         return Padding(line, (0, 0, 0, 2 + 2 * depth))
 
 
-def _spinner() -> RenderableType:
+def _spinner(*, ascii_only: bool) -> RenderableType:
     # Spinner measures time from its first drawing; a fresh one each time would stand still.
-    spinner = Spinner("dots", style="cyan")
+    spinner = Spinner("line" if ascii_only else "dots", style="cyan")
     spinner.start_time = 0.0
     return spinner
 
 
-def _bar(stage: _Stage) -> Text:
+def _bar(stage: _Stage, *, ascii_only: bool) -> Text:
     if not stage.total:
         return Text("")
     filled = min(BAR_WIDTH, BAR_WIDTH * stage.done // stage.total)
-    return Text.assemble(
-        ("━" * filled, "cyan"), ("━" * (BAR_WIDTH - filled), "dim"), (f" {stage.done}/{stage.total}", "dim")
-    )
+    full, empty = ("#", "-") if ascii_only else ("━", "━")
+    count = (f" {stage.done}/{stage.total}", "dim")
+    return Text.assemble((full * filled, "cyan"), (empty * (BAR_WIDTH - filled), "dim"), count)

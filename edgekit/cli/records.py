@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edgekit import catalog
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
-from edgekit.spec.target import Target
 
 if TYPE_CHECKING:
     from edgekit.runtime.host import Host
+    from edgekit.spec.target import Target
 
 
 def targets(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
     """List the classes of devices a bundle can be made for, and which of them this machine is."""
+    from edgekit import catalog
     from edgekit.runtime.host import detect_host
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
@@ -36,12 +36,16 @@ def targets(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFl
         heading("Targets"),
         indented(listing),
         "",
-        grid([("this machine", f"{host.cpu_name} ({host.architecture}, {host.system})"), ("it is", ", ".join(fitting))]),
+        grid(
+            [("this machine", f"{host.cpu_name} ({host.architecture}, {host.system})"), ("it is", ", ".join(fitting))]
+        ),
     )
 
 
 def models(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
     """List the models edgekit knows by a short name. Any local folder or hub id works too."""
+    from edgekit import catalog
+
     screen = Screen.of(context, as_json=as_json, debug=debug)
     known = catalog.models()
     if screen.json:
@@ -83,12 +87,16 @@ def models(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFla
 
 def complete_target(incomplete: str) -> list[tuple[str, str]]:
     """Targets, for the shell."""
+    from edgekit import catalog
+
     known = [(target.name, target.summary) for target in catalog.targets().values()]
     return [pair for pair in [*known, (catalog.ALL, "every target")] if pair[0].startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[tuple[str, str]]:
     """Models, for the shell."""
+    from edgekit import catalog
+
     return [(card.name, card.summary) for card in catalog.models().values() if card.name.startswith(incomplete)]
 
 

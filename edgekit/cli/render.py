@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +28,11 @@ class Mark:
         index = {True: 0, False: 1, None: 2}[self.passed]
         yield Text(signs[index], style=("bold green", "bold red", "bold yellow")[index])
 
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Two cells at most; rich would give it the whole line."""
+        width = 2 if options.ascii_only and self.passed is not None else 1
+        return Measurement(width, width)
+
 
 def heading(text: str) -> Text:
     """The line above a table."""
@@ -41,7 +47,7 @@ def grid(rows: Iterable[tuple[str, str | Text]]) -> Padding:
     for name, value in rows:
         if value:
             table.add_row(name, plain(value) if isinstance(value, str) else value)
-    return Padding(table, (0, 0, 0, 2))
+    return Padding(table, (0, 0, 0, 2), expand=False)
 
 
 def table(*columns: str, numbers: Sequence[str] = (), fold: Sequence[str] = ()) -> Table:
@@ -52,7 +58,7 @@ def table(*columns: str, numbers: Sequence[str] = (), fold: Sequence[str] = ()) 
         numbers: Headings of the columns that are aligned to the right.
         fold: Headings of the columns that give way when the terminal is narrow; others never wrap.
     """
-    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1), show_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for name in columns:
         made.add_column(
             name,
@@ -65,7 +71,7 @@ def table(*columns: str, numbers: Sequence[str] = (), fold: Sequence[str] = ()) 
 
 def indented(made: Table) -> Padding:
     """A table under its heading."""
-    return Padding(made, (0, 0, 0, 2))
+    return Padding(made, (0, 0, 0, 2), expand=False)
 
 
 def plain(text: str) -> str:
@@ -110,6 +116,8 @@ def digits_for(check: Check) -> int:
 
 
 def bound(check: Check) -> str:
-    """The bound with its direction, which the check's outcome tells."""
+    """The bound with its direction, which the check's outcome tells unless the two are equal."""
+    if check.measured == check.bound:
+        return f"{check.bound:g}"
     at_least = (check.measured >= check.bound) == check.passed
     return f"{'>=' if at_least else '<='} {check.bound:g}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from edgekit.cli.evidence import Attempt, ParityEvidence, VariantEvidence, find_check
@@ -19,6 +20,7 @@ def header(manifest: Manifest, root: Path, evidence: ParityEvidence | None) -> l
     """What the bundle is and where it came from."""
     source, embedding = manifest.source, manifest.embedding
     total = sum(entry.size for entry in manifest.files)
+    passed = sum(variant.parity == "pass" for variant in manifest.variants)
     length = "unit length" if embedding.normalize else "not normalised"
     title = Text.assemble(
         (manifest.name, "bold"), f" {manifest.version}", (f"  release {manifest.release}  {plain(str(root))}", "dim")
@@ -31,6 +33,7 @@ def header(manifest: Manifest, root: Path, evidence: ParityEvidence | None) -> l
         ("task", manifest.task),
         ("answers", f"{embedding.dimension} dimensions, {embedding.pooling} pooling, {length}"),
         ("reads", f"text, up to {manifest.text.max_length} tokens"),
+        ("proved", f"{passed} of {len(manifest.variants)} variants pass"),
         ("size", f"{size(total)} in {len(manifest.files)} files"),
         ("needs", f"onnxruntime {manifest.onnxruntime}"),
         ("made by", ", ".join(f"{name} {version}" for name, version in manifest.generator.items())),
@@ -39,70 +42,85 @@ def header(manifest: Manifest, root: Path, evidence: ParityEvidence | None) -> l
     return [title, "", grid(facts)]
 
 
-def variants(manifest: Manifest, evidence: ParityEvidence | None, here: Sequence[str]) -> list[RenderableType]:
-    """One row per variant and target it serves.
+def variants(manifest: Manifest) -> list[RenderableType]:
+    """One row per variant."""
+    listing = table("variant", "recipe", "precision", "size", "parity", numbers=["size"], fold=["recipe"])
+    for variant in manifest.variants:
+        total = size(_graph_bytes(manifest, variant))
+        name, recipe, precision = plain(variant.name), plain(variant.recipe), plain(variant.precision)
+        listing.add_row(name, recipe, precision, total, verdict(variant.parity))
+    return [heading("Variants"), indented(listing)]
+
+
+def targets(manifest: Manifest, evidence: ParityEvidence | None, here: Sequence[str]) -> list[RenderableType]:
+    """Which variant serves which target, and where it was judged.
 
     Args:
         manifest: The bundle's.
         evidence: What was measured, if the bundle carries it.
         here: Names of the targets this host is.
     """
-    listing = table("variant", "recipe", "size", "parity", "target", "judged there", "fits here", numbers=["size"])
+    listing = table("target", "variant", "judged", "this host")
     for variant in manifest.variants:
         measured = evidence.variants.get(variant.name) if evidence else None
-        first = [variant.name, plain(variant.recipe), size(_graph_bytes(manifest, variant)), verdict(variant.parity)]
         for name in variant.targets:
             fits = Mark(passed=True) if name in here else ""
-            listing.add_row(*first, name, _judged_there(measured, name), fits)
-            first = ["", "", "", Text("")]
-    return [heading("Variants"), indented(listing)]
+            listing.add_row(plain(name), plain(variant.name), _judged_there(measured, name), fits)
+    return [heading("Targets"), indented(listing)]
 
 
 def parity(evidence: ParityEvidence) -> list[RenderableType]:
     """Every check of every variant, with its interval."""
-    listing = table(
-        "variant", "check", "measured", "95 % interval", "bound", "", numbers=["measured", "95 % interval", "bound"]
-    )
+    parts: list[RenderableType] = [heading("Parity with the reference")]
     for variant in evidence.variants.values():
-        name = variant.name
-        for check in variant.parity.checks:
-            listing.add_row(plain(name), plain(check.name), *_numbers(check), bound(check), Mark(check.passed))
-            name = ""
-        listing.add_section()
-    parts: list[RenderableType] = [heading("Parity with the reference"), indented(listing)]
-    for variant in evidence.variants.values():
-        if variant.judged_through != "this file":
-            parts.append(_line(f"{variant.name} was judged through its {variant.judged_through}"))
+        through = (
+            "" if variant.judged_through == "this file" else f"  judged through its {plain(variant.judged_through)}"
+        )
+        title = Text.assemble(
+            (plain(variant.name), "bold"), "  ", verdict(plain(variant.parity.verdict)), (through, "dim")
+        )
+        parts += [Padding(title, (0, 0, 0, 2)), indented(_checks(variant)), ""]
+        if variant.changed:
+            parts.insert(-1, _line(variant.changed))
         if variant.parity.verdict != "pass":
-            parts.append(_line(f"{variant.name}: {variant.parity.verdict}: {variant.parity.reason}"))
-    parts.append(_line("The verdict is taken on the worse end of the interval."))
+            parts.insert(-1, _line(variant.parity.reason))
+    parts += [Padding(Text(f"unproven: {plain(doubt)}", style="yellow"), (0, 0, 0, 2)) for doubt in evidence.doubts]
+    parts.append(_line("A verdict is taken on the worse end of the interval."))
     return parts
 
 
-def tried(attempts: Sequence[Attempt]) -> list[RenderableType]:
+def _checks(variant: VariantEvidence) -> Table:
+    numbers = ["measured", "95 % interval", "bound"]
+    listing = table("check", *numbers, "", numbers=numbers, fold=["check"])
+    for check in variant.parity.checks:
+        listing.add_row(plain(check.name), *_numbers(check), bound(check), Mark(check.passed))
+    return listing
+
+
+def tried(manifest: Manifest, attempts: Sequence[Attempt]) -> list[RenderableType]:
     """Recipes that were left, and why."""
     if not attempts:
         return []
     listing = table("recipe", "verdict", "targets", "why it was left", fold=["targets", "why it was left"])
     for attempt in attempts:
-        listing.add_row(
-            plain(attempt.recipe), verdict(attempt.verdict), "\n".join(attempt.targets), plain(attempt.reason)
-        )
+        everywhere = set(attempt.targets) == set(manifest.targets)
+        names = "all" if everywhere else "\n".join(plain(name) for name in attempt.targets)
+        listing.add_row(plain(attempt.recipe), verdict(plain(attempt.verdict)), names, plain(attempt.reason))
     return [heading("Tried and left"), indented(listing)]
 
 
 def summary(manifest: Manifest, evidence: ParityEvidence) -> list[RenderableType]:
     """The table an export ends with: one row per variant."""
     numbers = ["size", "cosine", "agreement"]
-    listing = table("variant", "recipe", "size", "cosine", "agreement", "targets", numbers=numbers)
+    listing = table("variant", "recipe", "size", "cosine", "agreement", "targets", numbers=numbers, fold=["recipe"])
     for variant in manifest.variants:
         measured = evidence.variants.get(variant.name)
         listing.add_row(
-            variant.name,
-            plain(variant.recipe),
+            plain(variant.name),
+            plain(variant.recipe.replace("+", " +")),  # so that a narrow terminal folds it there
             size(_graph_bytes(manifest, variant)),
-            _estimate(measured, "cosine"),
-            _estimate(measured, "agreement"),
+            _estimate(measured, "mean cosine"),
+            _estimate(measured, "nearest-neighbour agreement"),
             "\n".join(variant.targets),
         )
     return [heading("Variants"), indented(listing)]
@@ -115,7 +133,7 @@ def _graph_bytes(manifest: Manifest, variant: Variant) -> int:
 def _judged_there(measured: VariantEvidence | None, target: str) -> Text:
     if not measured or target not in measured.ran_here:
         return Text("not recorded", style="dim")
-    return Text("yes", style="green") if measured.ran_here[target] else Text("on another CPU", style="yellow")
+    return Text("on such a CPU", style="green") if measured.ran_here[target] else Text("on another CPU", style="yellow")
 
 
 def _numbers(check: Check) -> tuple[str, str]:
@@ -123,11 +141,11 @@ def _numbers(check: Check) -> tuple[str, str]:
     if not check.interval:
         return f"{check.measured:.{digits}f}", ""
     interval = check.interval
-    return f"{interval.estimate:.{digits}f}", f"{interval.low:.{digits}f} .. {interval.high:.{digits}f}"
+    return f"{interval.estimate:.{digits}f}", f"{interval.low:.{digits}f}..{interval.high:.{digits}f}"
 
 
-def _estimate(measured: VariantEvidence | None, word: str) -> str:
-    check = find_check(measured.parity, word) if measured else None
+def _estimate(measured: VariantEvidence | None, name: str) -> str:
+    check = find_check(measured.parity, name) if measured else None
     return _numbers(check)[0] if check else ""
 
 

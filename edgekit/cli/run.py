@@ -31,7 +31,7 @@ ROWS_SHOWN = 20
 SIMILARITIES_SHOWN = 8
 
 
-def run(
+def run(  # noqa: PLR0913 - each is an option of the command
     context: typer.Context,
     bundle: BundleArgument,
     inputs: Annotated[
@@ -80,9 +80,13 @@ def _texts(inputs: Sequence[str], file: Path | None) -> list[str]:
         try:
             texts += _lines(file.read_bytes(), str(file))
         except OSError as error:
-            raise DataError(f"{file}: cannot be read: {error.strerror}", hint="a text file, one input a line") from error
+            raise DataError(
+                f"{file}: cannot be read: {error.strerror}", hint="a text file, one input a line"
+            ) from error
     if not texts:
-        raise UsageError("no input was given", hint='give texts, or --file FILE, or - to read a pipe: `run BUNDLE "Hi."`')
+        raise UsageError(
+            "no input was given", hint='give texts, or --file FILE, or - to read a pipe: `run BUNDLE "Hi."`'
+        )
     return texts
 
 
@@ -120,8 +124,10 @@ def _show(texts: Sequence[str], vectors: NDArray[np.float32], variant: str, scre
     norms = np.linalg.norm(wide, axis=1)
     listing = table("", "text", "dim", "norm", "first values", numbers=["", "dim", "norm"])
     for index, text in enumerate(texts[:ROWS_SHOWN]):
-        first = " ".join(f"{value:+.4f}" for value in vectors[index, :4])
-        listing.add_row(str(index + 1), shortened(text, 28), str(vectors.shape[1]), f"{norms[index]:.4f}", f"{first} ...")
+        first = " ".join(f"{value:+.4f}" for value in vectors[index, :3])
+        listing.add_row(
+            str(index + 1), shortened(text, 28), str(vectors.shape[1]), f"{norms[index]:.4f}", f"{first} ..."
+        )
     screen.show(heading(f"Embeddings by {variant}"), indented(listing))
     if len(texts) > ROWS_SHOWN:
         screen.show(f"  and {len(texts) - ROWS_SHOWN} more; --json and --npy hold them all")

@@ -99,7 +99,9 @@ class Screen:
         message = Text.assemble((f"error[{error.kind}]", "bold red"), ": ", plain(error.message))
         console.print(message, soft_wrap=not console.is_terminal)
         if error.hint:
-            console.print(Text.assemble(("hint", "bold cyan"), ": ", plain(error.hint)), soft_wrap=not console.is_terminal)
+            console.print(
+                Text.assemble(("hint", "bold cyan"), ": ", plain(error.hint)), soft_wrap=not console.is_terminal
+            )
 
     def console(self, *, stderr: bool = False) -> Console:
         """A rich console that prints what it is given literally: no markup, no emoji, no guessing."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgekit.runtime import SelfTest
 
 
-def verify(
+def verify(  # noqa: PLR0913 - each is an option of the command
     context: typer.Context,
     bundle: BundleArgument,
     *,
@@ -58,7 +58,8 @@ def verify(
 def _require_passed(result: SelfTest) -> None:
     if not result.passed:
         raise ParityError(
-            f"golden cases: worst cosine {result.worst_cosine:.6f} of {result.cases}, expected at least {result.bound:g}",
+            f"golden cases: worst cosine {result.worst_cosine:.6f} of {result.cases}, "
+            f"expected at least {result.bound:g}",
             hint="this onnxruntime or CPU computes differently; export again on or for this machine",
         )
 
@@ -72,7 +73,7 @@ def _step(name: str, screen: Screen) -> Iterator[Callable[[str], None]]:
     except EdgekitError:
         _tick(name, "", screen, passed=False)
         raise
-    _tick(name, *found, screen, passed=True)
+    _tick(name, ", ".join(found), screen, passed=True)
 
 
 def _tick(name: str, text: str, screen: Screen, *, passed: bool) -> None:
