@@ -67,7 +67,7 @@ def tiny_manifest(variants=None, files=()):
 def tiny_target(name, architecture, cpu_features):
     return Target(
         name=name,
-        summary="naïve – für Größe",  # written as UTF-8, not as escapes
+        summary="naïve, für Größe",  # written as UTF-8, not as escapes
         architecture=architecture,
         cpu_features=cpu_features,
         execution_provider="CPUExecutionProvider",
