@@ -11,7 +11,7 @@ from edgekit.runtime.embedding import Embedder
 from edgekit.runtime.host import detect_host, usable_threads
 from edgekit.runtime.selection import check_host
 from edgekit.runtime.session import onnxruntime_version, open_session
-from edgekit.runtime.text import TextEncoder
+from edgekit.runtime.text import TextEncoder, check_inputs
 
 MAX_THREADS = 1024
 
@@ -40,6 +40,7 @@ def load(
     bundle = Bundle.open(Path(path))
     host = detect_host()
     chosen = check_host(bundle.manifest, host, onnxruntime_version(), variant)
+    check_inputs(bundle.manifest.inputs)
     text = TextEncoder(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
     session = open_session(bundle, chosen, threads=threads or usable_threads(), spin=spin)
     return Embedder(bundle, chosen, host, text, session)
