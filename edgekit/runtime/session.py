@@ -223,7 +223,7 @@ def _check_feeds(inputs: tuple[Tensor, ...], feeds: Mapping[str, npt.NDArray[Any
 
 def _load_error(error: Exception, variant: Variant, version: str) -> EdgekitError:
     reason = _reason(error)
-    if type(error).__name__ in ("InvalidProtobuf", "NoModel", "NoSuchFile"):
+    if type(error).__name__ in ("InvalidArgument", "InvalidProtobuf", "NoModel"):
         return IntegrityError(f"{variant.model_path}: not an ONNX model: {reason}", hint="get the bundle again")
     return HostError(
         f"{variant.model_path}: onnxruntime {version} cannot open it here: {reason}",

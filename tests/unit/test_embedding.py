@@ -1,13 +1,24 @@
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from edgekit.errors import HostError, InputError, IntegrityError, UsageError
 from edgekit.runtime import load
 from edgekit.runtime.golden import write_golden
 from edgekit.spec.manifest import EmbeddingSettings, Tensor
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from .tiny_model import DIMENSION, FOLDER, GOLDEN_TEXTS, VOCABULARY, expected, plain_variant, target, tokenizer_json, write_tiny_model
+from .tiny_model import (
+    DIMENSION,
+    FOLDER,
+    GOLDEN_TEXTS,
+    VOCABULARY,
+    expected,
+    plain_variant,
+    target,
+    tokenizer_json,
+    write_tiny_model,
+)
 
 TEXTS = ["word1", "word2 word3 word4", "", "word5 nothing word6", "word7 " * 40, "word8 word9"]
 
@@ -90,9 +101,7 @@ def test_batches_hold_at_least_one_text(model):
 def test_pooling_and_normalization_are_the_manifests(tmp_path):
     cls = EmbeddingSettings("last_hidden_state", "cls", False, DIMENSION)
     model = load(write_tiny_model(tmp_path / "bundle", embedding=cls))
-    np.testing.assert_allclose(
-        model.embed("word1 word2"), expected("word1", pooling="cls", normalize=False), atol=1e-6
-    )
+    np.testing.assert_allclose(model.embed("word1 word2"), expected("word1", pooling="cls", normalize=False), atol=1e-6)
 
 
 def test_the_model_says_what_it_is(model):
@@ -159,7 +168,7 @@ def test_altered_golden_cases_are_refused(tmp_path):
 def test_a_bundle_for_other_cpus_is_refused_with_the_reason(tmp_path):
     exotic = {"exotic": target("exotic", "x86_64", "avx2", "avx512_vnni", "avx_vnni", "avx512f")}
     folder = write_tiny_model(tmp_path / "bundle", targets=exotic, variants=(plain_variant(targets=("exotic",)),))
-    with pytest.raises(HostError, match="no variant of the bundle fits this .* CPU.*: exotic "):
+    with pytest.raises(HostError, match=r"no variant of the bundle fits this .* CPU.*: exotic "):
         load(folder, threads=1)
 
 

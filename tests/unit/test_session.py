@@ -1,10 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, load_from_string
+
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import HostError, InputError, IntegrityError
 from edgekit.runtime.session import open_session
 from edgekit.spec.manifest import Tensor
-from onnx import TensorProto, helper
 
 from .tiny_model import (
     FOLDER,
@@ -41,12 +44,12 @@ def test_weights_come_from_verified_memory_and_never_from_the_disk(tmp_path):
 
     class Swapped(Bundle):
         def read(self, path):
+            if path.endswith(".data"):
+                return self.weights
+            self.weights = super().read(f"{FOLDER}/model.onnx.data")
             content = super().read(path)
-            if path.endswith("model.onnx"):  # the weights were read before, or are read now: both must hold
-                data = self.root / FOLDER / "model.onnx.data"
-                self.weights = super().read(f"{FOLDER}/model.onnx.data")
-                data.write_bytes(np.full_like(TABLE, 1000).tobytes())
-            return self.weights if path.endswith(".data") else content
+            (self.root / FOLDER / "model.onnx.data").write_bytes(np.full_like(TABLE, 1000).tobytes())
+            return content
 
     bundle = Swapped.open(write_tiny_model(tmp_path / "bundle"))
     session = open_session(bundle, bundle.manifest.variants[0], threads=1)
@@ -144,8 +147,6 @@ def test_what_is_no_model_is_an_integrity_error(tmp_path, data):
 
 
 def test_a_model_for_a_later_onnxruntime_is_a_host_error(tmp_path):
-    from onnx import load_from_string
-
     model = load_from_string(model_bytes())
     model.opset_import[0].version = 9999
     with pytest.raises(HostError, match="onnxruntime .* cannot open it here.*opset"):
@@ -171,8 +172,6 @@ def test_a_graph_that_the_manifest_does_not_describe_is_refused(tmp_path):
 
 
 def test_a_provider_that_is_not_there_is_a_host_error(tmp_path):
-    import dataclasses
-
     bundle = Bundle.open(write_tiny_model(tmp_path / "bundle"))
     cuda = dataclasses.replace(target("x86_64-avx2", "x86_64"), execution_provider="CUDAExecutionProvider")
     bundle.manifest = tiny_manifest(

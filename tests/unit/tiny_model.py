@@ -7,12 +7,13 @@ constant, so that ONNX Runtime's optimizer has a reason to read it.
 from pathlib import Path
 
 import numpy as np
+from onnx import TensorProto, helper
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
 from edgekit.bundle.writing import write_manifests
 from edgekit.runtime.golden import write_golden
 from edgekit.spec.manifest import EmbeddingSettings, Manifest, Source, Tensor, TextSettings, Variant
 from edgekit.spec.target import Target
-from onnx import TensorProto, helper
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"word{number}" for number in range(60)))
 DIMENSION = 8
