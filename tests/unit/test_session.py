@@ -149,13 +149,13 @@ def test_what_is_no_model_is_an_integrity_error(tmp_path, data):
 def test_a_model_for_a_later_onnxruntime_is_a_host_error(tmp_path):
     model = load_from_string(model_bytes())
     model.opset_import[0].version = 9999
-    with pytest.raises(HostError, match="onnxruntime .* cannot open it here.*opset"):
+    with pytest.raises(HostError, match=r"onnxruntime .* cannot open it here.*opset"):
         opened(tmp_path / "bundle", files={f"{FOLDER}/model.onnx": model.SerializeToString()})
 
 
 def test_an_unknown_operator_is_a_typed_error(tmp_path):
     unknown = helper.make_node("Mystery", ["input_ids"], ["nothing"], domain="example.unknown")
-    with pytest.raises(HostError, match="Mystery|example.unknown"):
+    with pytest.raises(HostError, match=r"Mystery|example\.unknown"):
         opened(tmp_path / "bundle", files={f"{FOLDER}/model.onnx": model_bytes(extra_nodes=[unknown])})
 
 

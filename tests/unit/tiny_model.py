@@ -25,14 +25,16 @@ FOLDER = "model/plain"
 
 def expected(text, *, pooling="mean", normalize=True):
     """What the bundle answers, computed without it."""
-    ids = [2, *(VOCABULARY.index(word) if word in VOCABULARY else 1 for word in text.split())][: MAX_LENGTH - 1] + [3]
+    words = [VOCABULARY.index(word) if word in VOCABULARY else 1 for word in text.split()]
+    ids = [2, *words[: MAX_LENGTH - 2], 3]
     states = 2 * TABLE[ids]
     vector = states.mean(axis=0) if pooling == "mean" else states[0]
     return vector / np.linalg.norm(vector) if normalize else vector
 
 
 def tokenizer_json(vocabulary=VOCABULARY):
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    ids = {word: number for number, word in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))  # noqa: S106
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     special = [("[CLS]", vocabulary.index("[CLS]")), ("[SEP]", vocabulary.index("[SEP]"))]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=special)
