@@ -257,7 +257,7 @@ def test_changed_models_are_read_or_refused(changes):
     data = bytearray(MODEL)
     for place, byte in changes:
         data[place] = byte
-    _read_or_refuse(data)
+    _read_or_refuse(bytes(data))
 
 
 def test_models_cut_anywhere_are_read_or_refused():
