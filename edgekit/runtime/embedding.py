@@ -64,12 +64,13 @@ class Embedder:
     def embed(self, texts: str | Sequence[str], *, batch_size: int = 32) -> npt.NDArray[np.float32]:
         """The vectors of texts, in their order.
 
-        Texts of similar length are batched together. A text longer than ``max_length`` tokens is truncated on the
+        Only texts of equally many tokens share a batch: padding would cost time, and a padded position's values
+        would widen the range that dynamic int8 chooses for the whole tensor (docs/decisions/0005). A text longer than ``max_length`` tokens is truncated on the
         right, an empty one is embedded as its special tokens alone.
 
         Args:
             texts: The texts; a single one gives a single vector, as sentence-transformers has it.
-            batch_size: Texts run at once.
+            batch_size: Texts run at once, at most.
 
         Returns:
             (n, dimension), or (dimension,) for a single ``str``. No texts give (0, dimension).
@@ -88,10 +89,13 @@ class Embedder:
             raise UsageError(f"batch_size {batch_size}: expected at least 1")
         ids = self._text.encode(texts)
         vectors = np.empty((len(ids), self.dimension), dtype=np.float32)
-        order = sorted(range(len(ids)), key=lambda index: len(ids[index]), reverse=True)
-        for start in range(0, len(order), batch_size):
-            rows = order[start : start + batch_size]
-            vectors[rows] = self._embed_ids([ids[row] for row in rows])
+        by_length: dict[int, list[int]] = {}
+        for row, row_ids in enumerate(ids):
+            by_length.setdefault(len(row_ids), []).append(row)
+        for rows in by_length.values():
+            for start in range(0, len(rows), batch_size):
+                batch = rows[start : start + batch_size]
+                vectors[batch] = self._embed_ids([ids[row] for row in batch])
         return vectors
 
     def self_test(self) -> SelfTest:

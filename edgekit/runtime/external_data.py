@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from edgekit.errors import IntegrityError
 
@@ -30,6 +30,9 @@ ELEMENT_BITS: Final = {
 _INLINE_DATA: Final = (4, 5, 6, 7, 9, 10, 11)
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+_Span: TypeAlias = tuple[int, int]
+_Field: TypeAlias = tuple[int, int, int, int]  # number, wire type, then value and 0, or where the bytes start and end
 
 # Message kind -> field number -> kind of the message inside. Only what can lead to a tensor. "weight" is a tensor
 # that may keep its data in a file: an initializer of the main graph and nothing else.
@@ -66,11 +69,11 @@ class ExternalTensor:
     length: int
 
 
-def external_tensors(model: bytes | bytearray, files: Mapping[str, int]) -> tuple[ExternalTensor, ...]:
+def external_tensors(model: bytes, files: Mapping[str, int]) -> tuple[ExternalTensor, ...]:
     """The initializers of a model's main graph that lie in other files.
 
     Args:
-        model: The bytes of a serialized ``ModelProto``.
+        model: A serialized ``ModelProto``.
         files: Name and size in bytes of the listed files beside the model.
 
     Raises:
@@ -78,52 +81,50 @@ def external_tensors(model: bytes | bytearray, files: Mapping[str, int]) -> tupl
             in a file not listed, outside that file, with a length that does not fit the shape, or in anything but an
             initializer of the main graph.
     """
-    tensors: list[ExternalTensor] = []
-    with memoryview(model) as view:
-        _scan(view, "model", 0, files, tensors)
-    names = [tensor.name for tensor in tensors]
+    found: list[ExternalTensor] = []
+    for span, kind in _tensors(model, (0, len(model)), "model", 0):
+        tensor = _read_tensor(model, span, files)
+        if tensor is None:
+            continue
+        if kind != "weight":
+            raise _broken(f"{tensor.name!r} keeps external data outside the main graph's initializers")
+        found.append(tensor)
+    names = [tensor.name for tensor in found]
     if len(set(names)) != len(names):
         raise _broken("two initializers with external data have one name")
-    return tuple(tensors)
+    return tuple(found)
 
 
-def _scan(view: memoryview, kind: str, depth: int, files: Mapping[str, int], found: list[ExternalTensor]) -> None:
+def _tensors(data: bytes, span: _Span, kind: str, depth: int) -> Iterator[tuple[_Span, str]]:
+    """Every tensor of a message, and whether it is a ``weight`` or another ``tensor``."""
     if depth > MAX_DEPTH:
         raise _broken(f"messages are nested deeper than {MAX_DEPTH}")
     inner = _PATHS[kind]
-    for number, wire, value in _fields(view):
-        child = inner.get(number)
-        if child is None:
-            continue
-        message = _expect_bytes(number, wire, value)
-        if child not in ("weight", "tensor"):
-            _scan(message, child, depth + 1, files, found)
-            continue
-        tensor = _read_tensor(message, files)
-        if tensor is None:
-            continue
-        if child == "tensor":
-            raise _broken(f"{tensor.name!r} keeps external data outside the main graph's initializers")
-        found.append(tensor)
+    for field in _fields(data, span):
+        child = inner.get(field[0])
+        if child in ("weight", "tensor"):
+            yield _expect_span(field), child
+        elif child is not None:
+            yield from _tensors(data, _expect_span(field), child, depth + 1)
 
 
-def _read_tensor(view: memoryview, files: Mapping[str, int]) -> ExternalTensor | None:
-    fields = list(_fields(view))
-    name = next((_text(_expect_bytes(*field)) for field in reversed(fields) if field[0] == 8), "")
-    data_location = next((_expect_int(*field) for field in reversed(fields) if field[0] == 14), 0)
-    entries = [_entry(_expect_bytes(*field)) for field in fields if field[0] == 13]
+def _read_tensor(data: bytes, span: _Span, files: Mapping[str, int]) -> ExternalTensor | None:
+    fields = list(_fields(data, span))
+    name = next((_text(data, _expect_span(field)) for field in reversed(fields) if field[0] == 8), "")
+    data_location = next((_expect_number(field) for field in reversed(fields) if field[0] == 14), 0)
+    entries = [_entry(data, _expect_span(field)) for field in fields if field[0] == 13]
     if data_location not in (0, 1):
         raise _broken(f"{name!r} has data location {data_location}")
     if data_location == 0:
         if entries:
             raise _broken(f"{name!r} names external data but keeps its data inside")
         return None
-    if any(number in _INLINE_DATA for number, _, _ in fields):
+    if any(field[0] in _INLINE_DATA for field in fields):
         raise _broken(f"{name!r} keeps its data both inside and outside")
     if len(dict(entries)) != len(entries):
         raise _broken(f"{name!r} gives a part of its external data twice")
-    data_type = next((_expect_int(*field) for field in reversed(fields) if field[0] == 2), 0)
-    dims = tuple(size for number, wire, value in fields if number == 1 for size in _dims(wire, value))
+    data_type = next((_expect_number(field) for field in reversed(fields) if field[0] == 2), 0)
+    dims = tuple(size for field in fields if field[0] == 1 for size in _dims(data, field))
     return _placed(name, data_type, dims, dict(entries), files)
 
 
@@ -159,55 +160,56 @@ def _natural(name: str, key: str, text: str) -> int:
     return int(text)
 
 
-def _entry(view: memoryview) -> tuple[str, str]:
+def _entry(data: bytes, span: _Span) -> tuple[str, str]:
     texts = {1: "", 2: ""}
-    for number, wire, value in _fields(view):
-        if number in texts:
-            texts[number] = _text(_expect_bytes(number, wire, value))
+    for field in _fields(data, span):
+        if field[0] in texts:
+            texts[field[0]] = _text(data, _expect_span(field))
     return texts[1], texts[2]
 
 
-def _dims(wire: int, value: int | memoryview) -> list[int]:
-    if wire == _VARINT and isinstance(value, int):
-        return [_signed(value)]
-    if wire != _BYTES or not isinstance(value, memoryview):
-        raise _broken(f"a tensor's dims have wire type {wire}")
-    dims, position = [], 0
-    while position < len(value):
-        number, position = _varint(value, position)
+def _dims(data: bytes, field: _Field) -> list[int]:
+    if field[1] == _VARINT:
+        return [_expect_number(field)]
+    position, end = _expect_span(field)  # packed
+    dims = []
+    while position < end:
+        number, position = _varint(data, position, end)
         dims.append(_signed(number))
     return dims
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    position, end = 0, len(view)
+def _fields(data: bytes, span: _Span) -> Iterator[_Field]:
+    position, end = span
     while position < end:
         start = position
-        tag, position = _varint(view, position)
+        tag, position = _varint(data, position, end)
         number, wire = tag >> 3, tag & 7
         if position - start > 5 or not 0 < number < 1 << 29:
-            raise _broken(f"a malformed tag at byte {start} of a message")
-        value: int | memoryview
-        if wire == _VARINT:
-            value, position = _varint(view, position)
+            raise _broken(f"a malformed tag at byte {start}")
+        value, stop = 0, 0
+        if wire == _BYTES:
+            length, value = _varint(data, position, end)
+            position = stop = value + length
+        elif wire == _VARINT:
+            value, position = _varint(data, position, end)
         elif wire in (_FIXED64, _FIXED32):
-            value, position = 0, position + (8 if wire == _FIXED64 else 4)  # no such field is read here
-        elif wire == _BYTES:
-            length, position = _varint(view, position)
-            value, position = view[position : position + length], position + length
+            position += 8 if wire == _FIXED64 else 4  # no such field is read here
         else:
-            raise _broken(f"wire type {wire}, which ONNX does not use")
+            raise _broken(f"wire type {wire} at byte {start}, which ONNX does not use")
         if position > end:
-            raise _broken("a field ends behind its message")
-        yield number, wire, value
+            raise _broken(f"the field at byte {start} ends behind its message")
+        yield number, wire, value, stop
 
 
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
+def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+    if position < end and data[position] < 0x80:
+        return data[position], position + 1
     result = 0
     for index in range(10):
-        if position >= len(view):
+        if position >= end:
             raise _broken("a number ends behind its message")
-        byte = view[position]
+        byte = data[position]
         position += 1
         result |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
@@ -217,27 +219,29 @@ def _varint(view: memoryview, position: int) -> tuple[int, int]:
     raise _broken("a number is longer than ten bytes")
 
 
-def _expect_int(number: int, wire: int, value: int | memoryview) -> int:
-    if wire != _VARINT or not isinstance(value, int):
-        raise _broken(f"field {number} of a tensor has wire type {wire}")
+def _expect_number(field: _Field) -> int:
+    number, wire, value, _ = field
+    if wire != _VARINT:
+        raise _broken(f"field {number} has wire type {wire}, expected a number")
     return _signed(value)
 
 
-def _expect_bytes(number: int, wire: int, value: int | memoryview) -> memoryview:
-    if wire != _BYTES or not isinstance(value, memoryview):
+def _expect_span(field: _Field) -> _Span:
+    number, wire, start, stop = field
+    if wire != _BYTES:
         raise _broken(f"field {number} has wire type {wire}, expected a message or text")
-    return value
+    return start, stop
 
 
 def _signed(value: int) -> int:
     return value - (1 << 64) if value >> 63 else value
 
 
-def _text(view: memoryview) -> str:
+def _text(data: bytes, span: _Span) -> str:
     try:
-        return str(view, "utf-8")
+        return data[span[0] : span[1]].decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _broken(f"a name is not UTF-8 at byte {error.start}") from error
+        raise _broken(f"the name at byte {span[0]} is not UTF-8") from error
 
 
 def _broken(problem: str) -> IntegrityError:

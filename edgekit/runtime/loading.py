@@ -11,7 +11,7 @@ from edgekit.runtime.embedding import Embedder
 from edgekit.runtime.host import detect_host, usable_threads
 from edgekit.runtime.selection import check_host
 from edgekit.runtime.session import onnxruntime_version, open_session
-from edgekit.runtime.text import TextEncoder
+from edgekit.runtime.text import TextEncoder, check_inputs
 from edgekit.spec.manifest import Variant
 
 MAX_THREADS = 1024
@@ -52,6 +52,7 @@ def open_variant(bundle: Bundle, variant: Variant, *, threads: int | None = None
         IntegrityError: A file is not, byte for byte, what the manifest lists.
         HostError: This onnxruntime cannot run it.
     """
+    check_inputs(bundle.manifest.inputs)
     text = TextEncoder(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
     session = open_session(bundle, variant, threads=threads or usable_threads(), spin=spin)
     return Embedder(bundle, variant, detect_host(), text, session)

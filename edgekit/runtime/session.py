@@ -19,8 +19,7 @@ from edgekit.spec.manifest import Manifest, Tensor, Variant
 if TYPE_CHECKING:
     import onnxruntime
 
-# What a bundle may set. Other entries of ONNX Runtime name files to write or libraries to load, or decide
-# about threads, which are the host's.
+# What a bundle may set. Other entries of ONNX Runtime name files to write or to read, or are the host's to decide.
 SESSION_OPTIONS: Final = frozenset(
     {
         "mlas.disable_kleidiai",
@@ -38,6 +37,7 @@ SESSION_OPTIONS: Final = frozenset(
         "session.enable_dq_matmulnbits_fusion",
         "session.enable_quant_qdq_cleanup",
         "session.graph_optimizations_loop_level",
+        "session.intra_op.allow_spinning",  # for other languages; here the caller's `spin` decides
         "session.qdq_matmulnbits_accuracy_level",
         "session.qdq_matmulnbits_block_size",
         "session.qdqisint8allowed",
@@ -223,7 +223,7 @@ def _check_feeds(inputs: tuple[Tensor, ...], feeds: Mapping[str, npt.NDArray[Any
 
 def _load_error(error: Exception, variant: Variant, version: str) -> EdgekitError:
     reason = _reason(error)
-    if type(error).__name__ in ("InvalidProtobuf", "NoModel", "NoSuchFile"):
+    if type(error).__name__ in ("InvalidArgument", "InvalidProtobuf", "NoModel"):
         return IntegrityError(f"{variant.model_path}: not an ONNX model: {reason}", hint="get the bundle again")
     return HostError(
         f"{variant.model_path}: onnxruntime {version} cannot open it here: {reason}",

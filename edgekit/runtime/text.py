@@ -36,7 +36,7 @@ class TextEncoder:
         HostError: The tokenizer does something this edgekit does not know.
     """
 
-    def __init__(self, data: bytes | bytearray, settings: TextSettings) -> None:
+    def __init__(self, data: bytes | bytearray | memoryview, settings: TextSettings) -> None:
         # Not at the top: importing this module stays cheap for programs that only read a bundle.
         from tokenizers import Tokenizer
 
@@ -69,13 +69,10 @@ class TextEncoder:
 
         Args:
             ids: At least one list of token ids.
-            inputs: The graph's inputs.
+            inputs: The graph's inputs, which :func:`check_inputs` knows.
 
         Returns:
             (batch, sequence) by input name, of the input's dtype.
-
-        Raises:
-            HostError: The graph has an input that this edgekit cannot make from text.
         """
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
         places = np.arange(max(1, int(lengths.max())), dtype=np.int64)
@@ -88,15 +85,7 @@ class TextEncoder:
             "token_type_ids": np.where(mask, 0, self._settings.pad_type_id),
             "position_ids": np.broadcast_to(places, mask.shape),
         }
-        feeds = {}
-        for tensor in inputs:
-            if tensor.name not in _INPUTS or tensor.dtype not in _DTYPES:
-                raise HostError(
-                    f"edgekit.json: inputs: {tensor.name} ({tensor.dtype}) is none that this edgekit makes from text",
-                    hint="it needs a newer edgekit: pip install --upgrade edgekit",
-                )
-            feeds[tensor.name] = np.ascontiguousarray(made[tensor.name], dtype=tensor.dtype)
-        return feeds
+        return {tensor.name: np.ascontiguousarray(made[tensor.name], dtype=tensor.dtype) for tensor in inputs}
 
     def _encode(self, index: int, text: str) -> list[int]:
         if not isinstance(text, str):
@@ -121,6 +110,20 @@ class TextEncoder:
             return head
         last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
         return head[:last] if last > 0 else head
+
+
+def check_inputs(inputs: Iterable[Tensor]) -> None:
+    """Refuse a graph with an input that is not made from text here.
+
+    Raises:
+        HostError: Naming the input.
+    """
+    for tensor in inputs:
+        if tensor.name not in _INPUTS or tensor.dtype not in _DTYPES:
+            raise HostError(
+                f"edgekit.json: inputs: {tensor.name} ({tensor.dtype}) is none that this edgekit makes from text",
+                hint="it needs a newer edgekit: pip install --upgrade edgekit",
+            )
 
 
 def _guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:

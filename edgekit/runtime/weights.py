@@ -37,7 +37,7 @@ def read_weights(bundle: Bundle, folder: str, tensors: Iterable[ExternalTensor])
         IntegrityError: A file is not what the manifest lists.
         HostError: A tensor's type cannot be handed over.
     """
-    files: dict[str, bytearray] = {}
+    files: dict[str, memoryview] = {}
     values = {}
     for tensor in tensors:
         if tensor.location not in files:

@@ -1,0 +1,128 @@
+"""DESIGN.md's table of who may import whom, read from the imports themselves."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgekit
+
+ROOT = Path(edgekit.__file__).parent
+
+# Each part with the parts it may import.
+PARTS = {
+    "errors": set(),
+    "spec": {"errors"},
+    "catalog": {"errors", "spec"},
+    "bundle": {"errors", "spec"},
+    "runtime": {"errors", "spec", "bundle"},
+    "stages": {"errors", "spec", "bundle", "runtime", "catalog"},
+    "portability": {"errors", "spec", "bundle", "runtime", "catalog"},
+    "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
+    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
+}
+BUILD = {
+    "huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum", "safetensors",
+    "sentence_transformers", "tokenizers", "torch", "transformers",
+}  # fmt: skip
+THIRD_PARTY = {
+    "errors": set(),
+    "spec": set(),
+    "catalog": set(),
+    "bundle": set(),
+    "runtime": {"numpy", "onnxruntime", "tokenizers"},
+    "stages": BUILD,
+    "portability": {"numpy", "onnx", "onnxruntime"},
+    "pipeline": set(),
+    "cli": {"rich", "typer"},
+}
+FILES = sorted(path for path in ROOT.rglob("*.py") if "_records" not in path.parts)
+
+
+def part_of(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(source):
+    """(third-party or standard module, None) or ("edgekit", part) for every import in the source."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            within = node.module == "edgekit"
+            names = [f"edgekit.{alias.name}" for alias in node.names] if within else [node.module]
+        else:
+            continue
+        for name in names:
+            top, _, rest = name.partition(".")
+            yield top, rest.partition(".")[0] if top == "edgekit" else None
+
+
+def violations(part, source):
+    for top, inner in imports(source):
+        if top == "edgekit":
+            if inner not in {part, "__version__"} | PARTS[part]:
+                yield f"{part} imports edgekit.{inner}"
+        elif top not in sys.stdlib_module_names | THIRD_PARTY[part]:
+            yield f"{part} imports {top}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    part = part_of(path)
+    if part == "__init__":
+        assert not list(imports(path.read_text(encoding="utf-8")))
+    elif part != "__main__":
+        assert not list(violations(part, path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("errors", "import edgekit.spec"),
+        ("spec", "from edgekit.bundle import reading"),
+        ("bundle", "from edgekit import runtime"),
+        ("bundle", "import numpy as np"),
+        ("runtime", "def f():\n    import torch"),
+        ("runtime", "from onnx import helper"),
+        ("runtime", "from edgekit.stages.export import export"),
+        ("stages", "import typer"),
+        ("stages", "from edgekit import pipeline"),
+        ("pipeline", "from edgekit.cli import main"),
+        ("catalog", "import edgekit.runtime.host"),
+    ],
+)
+def test_a_wrong_import_is_found(part, source):
+    assert list(violations(part, source))
+
+
+def test_opening_the_runtime_loads_nothing_heavy():
+    heavy = ["asyncio", "huggingface_hub", "onnx", "onnxruntime", "tokenizers", "torch", "transformers", "typer"]
+    script = f"import sys, edgekit.runtime; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert done.stdout == "[]\n"
+
+
+def test_using_the_runtime_loads_no_build_side(tmp_path):
+    from .tiny_model import write_tiny_model
+
+    write_tiny_model(tmp_path / "bundle")
+    heavy = ["huggingface_hub", "onnx", "optimum", "rich", "torch", "transformers", "typer"]
+    script = (
+        "import sys; from edgekit.runtime import load; model = load(sys.argv[1]); model.embed('word1'); "
+        f"assert model.self_test().passed; print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "bundle"], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_public_surface_of_the_runtime():
+    import edgekit.runtime
+
+    assert sorted(edgekit.runtime.__all__) == ["Embedder", "Host", "SelfTest", "detect_host", "load"]
+    assert all(hasattr(edgekit.runtime, name) for name in edgekit.runtime.__all__)
