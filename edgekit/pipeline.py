@@ -169,7 +169,7 @@ def _climb(
     bench: _Bench, to_try: Sequence[Recipe], targets: tuple[str, ...], progress: Progress
 ) -> tuple[tuple[Variant, Trial] | None, list[Trial]]:
     """Try recipes from the fastest to the closest; the first that passes, and those that were left."""
-    left = []
+    left: list[Trial] = []
     for recipe in to_try:
         with progress.stage(f"try {recipe.name}"):
             variant, trial = _try(bench, recipe, targets)

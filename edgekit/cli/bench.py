@@ -100,7 +100,7 @@ def _labels(embedders: Sequence[Embedder]) -> list[str]:
     return labels
 
 
-def _spinning(text: str, screen: Screen) -> Any:  # noqa: ANN401 - a context manager of rich or of contextlib
+def _spinning(text: str, screen: Screen) -> Any:
     from contextlib import nullcontext
 
     console = screen.console(stderr=True)

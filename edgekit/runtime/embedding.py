@@ -64,9 +64,10 @@ class Embedder:
     def embed(self, texts: str | Sequence[str], *, batch_size: int = 32) -> npt.NDArray[np.float32]:
         """The vectors of texts, in their order.
 
-        Only texts of equally many tokens share a batch: padding would cost time, and a padded position's values
-        would widen the range that dynamic int8 chooses for the whole tensor (docs/decisions/0005). A text longer than ``max_length`` tokens is truncated on the
-        right, an empty one is embedded as its special tokens alone.
+        Only texts of equally many tokens share a batch: padding would cost time, and the values at padded
+        positions would widen the range that dynamic int8 chooses for the whole tensor (docs/decisions/0005).
+        A text longer than ``max_length`` tokens is truncated on the right, an empty one is embedded as its
+        special tokens alone.
 
         Args:
             texts: The texts; a single one gives a single vector, as sentence-transformers has it.

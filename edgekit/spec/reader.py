@@ -157,19 +157,19 @@ class Table:
     def named_tables(self, key: str) -> Iterator[tuple[str, Table]]:
         """An object whose values are objects, as (name, object) pairs."""
         table = self.table(key)
-        for name in table.keys():
+        for name in table.names():
             yield name, table.table(name)
 
     def string_map(self, key: str) -> dict[str, str]:
         """An object whose values are strings."""
         table = self.table(key)
-        return {name: table.string(name) for name in table.keys()}
+        return {name: table.string(name) for name in table.names()}
 
     def raw(self, key: str) -> Any:
         """A value of any type, for free-form parts such as generator versions."""
         return self._take(key)
 
-    def keys(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """The keys as written."""
         return tuple(self._values)
 

@@ -15,6 +15,7 @@ from edgekit.stages.data import Texts
 from edgekit.stages.evaluate import Answers
 
 SCHEMA_VERSION: Final = "1.0"
+_HOLDS: Final = {True: "holds", False: "fails"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,17 @@ def model_card(manifest: Manifest, evidence: Mapping[str, Any]) -> str:
         "",
         f"# {manifest.name}",
         "",
-        f"A bundle for {', '.join(manifest.targets)}, made by edgekit {manifest.generator['edgekit']} "
+        f"A bundle for {', '.join(manifest.targets)}, made by edgekit {manifest.generator['edgekit']}",
         f"from {source.name} ({source.architecture}), revision {source.revision}.",
         "",
-        f"Gives vectors of {manifest.embedding.dimension} numbers: {manifest.embedding.pooling} pooling"
-        f"{', unit length' if manifest.embedding.normalize else ''}, at most {manifest.text.max_length} tokens.",
+        f"Gives vectors of {manifest.embedding.dimension} numbers ({_pooling(manifest)})",
+        f"for texts of up to {manifest.text.max_length} tokens.",
         "",
         "## Parity with the original",
         "",
-        f"Judged on {data['judged']} texts of `{data['name']}` on {cpu['cpu']} ({cpu['architecture']}, {cpu['system']}) with "
-        f"onnxruntime {cpu['onnxruntime']}; bounds are the worse end of a 95 % interval.",
+        f"Judged on {data['judged']} texts of `{data['name']}`,",
+        f"on {cpu['cpu']} ({cpu['architecture']}, {cpu['system']}) with onnxruntime {cpu['onnxruntime']}.",
+        "Means and shares are given as the worse end of their 95 % confidence interval.",
         "",
     ]
     for variant in evidence["variants"]:
@@ -121,7 +123,7 @@ def model_card(manifest: Manifest, evidence: Mapping[str, Any]) -> str:
             "|---|---|---|---|",
         ]
         lines += [
-            f"| {check['name']} | {check['measured']:.4f} | {check['bound']:g} | {'holds' if check['passed'] else 'fails'} |"
+            f"| {check['name']} | {check['measured']:.4f} | {check['bound']:g} | {_HOLDS[check['passed']]} |"
             for check in parity["checks"]
         ]
         elsewhere = [target["name"] for target in variant["targets"] if not target["runs_here"]]
@@ -134,6 +136,11 @@ def model_card(manifest: Manifest, evidence: Mapping[str, Any]) -> str:
     for doubt in evidence["doubts"]:
         lines += [f"**Unproven**: {doubt}.", ""]
     return "\n".join(lines)
+
+
+def _pooling(manifest: Manifest) -> str:
+    settings = manifest.embedding
+    return f"{settings.pooling} pooling{', unit length' if settings.normalize else ''}"
 
 
 def _variant(setting: Setting, trial: Trial) -> dict[str, Any]:

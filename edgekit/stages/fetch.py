@@ -64,7 +64,7 @@ def fetch(
     if model in cards:
         card = cards[model]
         folder = _packaged(card) or _from_hub(card.hub_id, revision or card.revision, token, allow_pickle=False)
-        checkpoint = _read(folder, model, card.hub_id, revision or card.revision, card, allow_pickle=False)
+        checkpoint = _read(folder, card.hub_id, revision or card.revision, card, allow_pickle=False)
         if revision in (None, card.revision) and checkpoint.source.weights_sha256 != card.weights_sha256:
             raise CheckpointError(
                 f"{folder}: the weights' sha256 is {checkpoint.source.weights_sha256}, the card of {model} pins "
@@ -74,11 +74,11 @@ def fetch(
         return checkpoint
     if Path(model).is_dir():
         folder = Path(model)
-        return _read(folder, folder.resolve().name, folder.resolve().name, None, None, allow_pickle=allow_pickle)
+        return _read(folder, folder.resolve().name, None, None, allow_pickle=allow_pickle)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", model, re.ASCII) and not model.startswith("."):
         folder = _from_hub(model, revision, token, allow_pickle=allow_pickle)
         # snapshot_download names the folder after the commit it resolved the revision to.
-        return _read(folder, model.split("/")[1], model, folder.name, None, allow_pickle=allow_pickle)
+        return _read(folder, model, folder.name, None, allow_pickle=allow_pickle)
     raise UsageError(
         f"{model!r} is no model of edgekit, no folder and no hub id",
         hint=nearest(model, tuple(cards)) or f"known models: {', '.join(sorted(cards))}; a hub id is owner/name",
@@ -129,7 +129,7 @@ def _from_hub(hub_id: str, revision: str | None, token: str | None, *, allow_pic
 
 
 def _read(
-    folder: Path, name: str, source_name: str, revision: str | None, card: ModelCard | None, *, allow_pickle: bool
+    folder: Path, source_name: str, revision: str | None, card: ModelCard | None, *, allow_pickle: bool
 ) -> Checkpoint:
     config = _config(folder)
     weights = _weight_files(folder, allow_pickle=allow_pickle)
@@ -142,7 +142,8 @@ def _read(
         architecture=str(architectures[0]),
         weights_sha256=digest,
     )
-    return Checkpoint(folder, re.sub(r"[^A-Za-z0-9._+-]", "-", name), source, config, card)
+    name = card.name if card else re.sub(r"[^A-Za-z0-9._+-]", "-", source_name.rpartition("/")[2]).lstrip("._+-")
+    return Checkpoint(folder, name or "model", source, config, card)
 
 
 def _config(folder: Path) -> Mapping[str, Any]:

@@ -200,16 +200,14 @@ def _modules(model: Any) -> tuple[str, bool]:
     names = [type(module).__name__ for module in modules]
     if names not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise ExportError(
-            f"the model's modules are {', '.join(names)}; edgekit knows Transformer, Pooling and Normalize in this order",
+            f"the model's modules are {', '.join(names)}; edgekit knows Transformer, Pooling, Normalize, in this order",
             hint="a Dense layer after pooling is not exported yet",
         )
     pooling = modules[1].pooling_mode
     if pooling not in POOLINGS:
         raise ExportError(f"pooling {pooling!r} is not one of {', '.join(POOLINGS)}")
     if modules[0].do_lower_case or model.default_prompt_name:
-        raise ExportError(
-            "the model changes its input text (do_lower_case or a default prompt), which bundles do not carry yet"
-        )
+        raise ExportError("the model changes its text (do_lower_case or a default prompt): not carried by bundles yet")
     return pooling, len(names) == 3
 
 
