@@ -24,6 +24,7 @@ _READ: Final = (
     | getattr(os, "O_BINARY", 0)
 )
 _STEP: Final = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NOT_OURS: Final = "remove it, or get the bundle again"
 _CAN_STEP: Final = os.open in os.supports_dir_fd
 
 
@@ -72,23 +73,21 @@ def _list_into(files: dict[str, int], folder: Path, prefix: str, depth: int) -> 
             path = prefix + entry.name
             status = entry.stat(follow_symlinks=False)
             if _is_link(status):
-                raise IntegrityError(f"{path!r}: is a link", hint="a bundle holds only files and folders")
+                raise IntegrityError(f"{path!r}: is a link", hint=_NOT_OURS)
             if stat.S_ISDIR(status.st_mode):
                 if depth == MAX_DEPTH:
-                    raise IntegrityError(f"{path!r}: is a folder deeper than {MAX_DEPTH} parts")
+                    raise IntegrityError(f"{path!r}: is a folder deeper than {MAX_DEPTH} parts", hint=_NOT_OURS)
                 _list_into(files, folder / entry.name, path + "/", depth + 1)
             elif stat.S_ISREG(status.st_mode):
                 files[path] = status.st_size
             else:
-                raise IntegrityError(f"{path!r}: is neither file nor folder", hint="remove it, or get the bundle again")
+                raise IntegrityError(f"{path!r}: is neither file nor folder", hint=_NOT_OURS)
             if len(files) > MAX_FILES + 1:
-                raise IntegrityError(f"{path!r}: one file more than the {MAX_FILES} a bundle may hold")
+                raise IntegrityError(f"{path!r}: one file more than the {MAX_FILES} a bundle may hold", hint=_NOT_OURS)
     except OSError as error:
         raise _read_error(prefix.rstrip("/") or str(folder), error) from error
     if not found:
-        raise IntegrityError(
-            f"{prefix or str(folder)!r}: is an empty folder", hint="remove it, or get the bundle again"
-        )
+        raise IntegrityError(f"{prefix or str(folder)!r}: is an empty folder", hint=_NOT_OURS)
 
 
 def _is_link(status: os.stat_result) -> bool:

@@ -18,6 +18,7 @@ _FORBIDDEN: Final = frozenset('<>:"|?*\\')
 _FORBIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Windows opens a device for these, whatever the folder and the extension.
 _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+_HINT: Final = "rename the file; docs/bundle-format.md has the rules for paths"
 
 
 def check_path(path: str) -> None:
@@ -28,7 +29,7 @@ def check_path(path: str) -> None:
     """
     problem = _problem(path)
     if problem:
-        raise IntegrityError(f"path {path[:MAX_PATH_BYTES]!r}: {problem}", hint="see docs/bundle-format.md, Paths")
+        raise IntegrityError(f"path {path[:MAX_PATH_BYTES]!r}: {problem}", hint=_HINT)
 
 
 def check_paths(paths: Iterable[str]) -> None:
@@ -54,7 +55,7 @@ def check_paths(paths: Iterable[str]) -> None:
                 raise _collision(folder, first)
     for key, folder in folders.items():
         if key in files:
-            raise IntegrityError(f"path {files[key]!r}: is a file and, as {folder!r}, also a folder")
+            raise IntegrityError(f"path {files[key]!r}: is a file and, as {folder!r}, also a folder", hint=_HINT)
 
 
 def _problem(path: str) -> str:
@@ -92,6 +93,5 @@ def _folded(path: str) -> str:
 
 
 def _collision(path: str, first: str) -> IntegrityError:
-    if path == first:
-        return IntegrityError(f"path {path!r}: is listed twice")
-    return IntegrityError(f"path {path!r}: differs from {first!r} only by case or Unicode form")
+    problem = "is listed twice" if path == first else f"differs from {first!r} only by case or Unicode form"
+    return IntegrityError(f"path {path!r}: {problem}", hint=_HINT)

@@ -131,12 +131,13 @@ def publish(draft: Path, destination: Path, *, replace: bool = False) -> Bundle:
         OutputError: See :func:`check_destination`; or a sync or rename failed.
     """
     Bundle.open(draft)
+    occupied = os.path.lexists(destination)
     check_destination(destination, replace=replace)
     try:
         _sync(draft)
     except OSError as error:
         raise _output_error(draft, "cannot be synced to the disk", error) from error
-    if os.path.lexists(destination):
+    if occupied:  # as checked above: what appeared since then is not moved aside, and the rename refuses it
         _swap(draft, destination)
     else:
         _move_in(draft, destination)

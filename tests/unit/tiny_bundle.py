@@ -58,7 +58,8 @@ def tiny_manifest(variants=None, files=()):
             "x86_64-avx2": tiny_target("x86_64-avx2", "x86_64", ("avx2", "fma")),
             "arm64-neon": tiny_target("arm64-neon", "arm64", ("asimd",)),
         },
-        variants=variants or (tiny_variant("int8", runs_anywhere=False, targets=("x86_64-avx2",)), tiny_variant("safe")),
+        variants=variants
+        or (tiny_variant("int8", runs_anywhere=False, targets=("x86_64-avx2",)), tiny_variant("safe")),
         files=files or tuple(FileEntry(path=path, size=3, sha256="cd" * 32) for path in sorted(CONTENT)),
     )
 
@@ -66,7 +67,7 @@ def tiny_manifest(variants=None, files=()):
 def tiny_target(name, architecture, cpu_features):
     return Target(
         name=name,
-        summary="naïve – für Größe",  # written as UTF-8, not as escapes
+        summary="naïve, für Größe",  # written as UTF-8, not as escapes
         architecture=architecture,
         cpu_features=cpu_features,
         execution_provider="CPUExecutionProvider",
