@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from onnx import TensorProto
+
 from edgekit.errors import HostError
 from edgekit.runtime.external_data import ExternalTensor
 from edgekit.runtime.weights import read_weights
-from onnx import TensorProto
 
 BUFFER = memoryview(bytearray(range(256)))
 START = np.frombuffer(BUFFER, np.uint8).ctypes.data
