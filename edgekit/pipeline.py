@@ -173,7 +173,7 @@ def _climb(
     """Try recipes from the fastest to the closest; the first that passes, and those that were left."""
     left: list[Trial] = []
     for recipe in to_try:
-        with progress.stage(f"try {recipe.name}"):
+        with progress.stage(f"judge {recipe.name}"):
             variant, trial = _try(bench, recipe, targets)
         doubtful = trial.parity.verdict == "unproven" and bench.setting.allow_unproven
         if trial.parity.verdict == "pass" or doubtful:
