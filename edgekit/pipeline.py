@@ -19,7 +19,7 @@ from edgekit.spec.manifest import Manifest, TextSettings, Variant
 from edgekit.spec.parity import BUDGETS, Budget, Parity
 from edgekit.spec.progress import Progress
 from edgekit.spec.target import Target
-from edgekit.stages import data, evaluate, evidence, export, fetch, package, recipes, reference, weights
+from edgekit.stages import data, evaluate, evidence, export, fetch, optimize, package, recipes, reference, weights
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.evidence import Setting, Trial
 from edgekit.stages.package import Contents
@@ -126,6 +126,7 @@ def _prepare(
         original = reference.load_reference(checkpoint, task, work)
     with progress.stage("export"):
         graph = export.export(original)
+        rewrites = optimize.optimize(graph)
         fp32 = export.save(graph, work / "fp32").parent
         inputs = [str(value.name) for value in graph.graph.inputs]
         del graph
@@ -147,7 +148,14 @@ def _prepare(
     return _Bench(
         contents=Contents(checkpoint, original, answers, inputs, targets),
         setting=Setting(
-            task, checkpoint.source.architecture, texts, answers, detect_host(), targets, request.allow_unproven
+            task=task,
+            architecture=checkpoint.source.architecture,
+            rewrites=rewrites,
+            data=texts,
+            answers=answers,
+            host=detect_host(),
+            targets=targets,
+            allow_unproven=request.allow_unproven,
         ),
         calibration=Calibration(fp32, batches, work),
         fp32=fp32,

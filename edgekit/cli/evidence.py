@@ -92,6 +92,9 @@ def _facts(table: Table) -> list[tuple[str, str]]:
     if "data" in table:
         data = table.table("data")
         facts.append(("judged with", f"{data.integer('judged')} texts of {data.string('name')}"))
+    if "rewrites" in table:
+        rewrites = table.table("rewrites")
+        facts.append(("graph", ", ".join(f"{rewrites.integer(name)} {name}" for name in rewrites.names())))
     if "judged_on" in table:
         host = table.table("judged_on")
         place = ", ".join(host.string(key) for key in ("architecture", "system") if key in host)

@@ -43,10 +43,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all trials of a build have in common."""
+    """What all trials of a build have in common; ``rewrites`` are the graph passes and how often each matched."""
 
     task: str
     architecture: str
+    rewrites: Mapping[str, int]
     data: Texts
     answers: Answers
     host: Host
@@ -74,6 +75,7 @@ def parity_evidence(setting: Setting, shipped: Sequence[Trial], tried: Sequence[
             "long": len(setting.answers.texts) - setting.answers.judged,
             "calibrated": len(setting.data.calibration),
         },
+        "rewrites": dict(setting.rewrites),
         "doubts": list(setting.answers.doubts),
         "allow_unproven": setting.allow_unproven,
         "judged_on": {
