@@ -20,26 +20,29 @@ from edgekit.spec.manifest import Variant
 from edgekit.spec.parity import BUDGETS, Check, Parity
 from edgekit.spec.progress import Silent
 from edgekit.stages import evaluate, package
-from edgekit.stages.calibrate import Calibration
+from edgekit.stages.calibrate import Calibration, Feeds
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
 
-FEW = 300  # judged texts for planted faults: enough for the healthy variant to pass
+# For planted faults, which are gross: few texts, and room for the wider interval that they give.
+FEW = 300
 FEW_LONG = 8
+FEW_AGREEMENT = {"int8": 0.85, "float32": 0.97}
+QUICK_TEXTS = 4
 
 
 @dataclass(frozen=True)
 class Built:
     """A finished build.
 
-    ``contents`` and ``calibration`` are what the pipeline packaged and calibrated with; ``files`` has
-    the folder of each variant it made, ``fp32`` among them.
+    ``contents`` is what the pipeline packaged and ``batches`` what it calibrated with; ``files`` has the
+    folder of each variant it made, ``fp32`` among them.
     """
 
     result: BuildResult
     contents: Contents
-    calibration: Calibration
+    batches: Sequence[Feeds]
     files: Mapping[str, Path]
 
     @property
@@ -53,6 +56,10 @@ class Built:
     @property
     def shipped(self) -> Variant:
         return self.result.manifest.variants[0]
+
+    def quick_calibration(self, work: Path) -> Calibration:
+        """On few texts: for recipes whose weights are looked at, not their answers."""
+        return Calibration(self.fp32, self.batches[:QUICK_TEXTS], work)
 
 
 def build_minilm(folder: Path) -> Built:
@@ -71,8 +78,7 @@ def build_minilm(folder: Path) -> Built:
         result = build(BuildRequest("minilm", tuple(catalog.targets()), folder / "bundle"), Silent())
     (bench,) = benches
     files = {path.name: path for path in kept.iterdir() if (path / "model.onnx").is_file()}
-    calibration = Calibration(files["fp32"], bench.calibration._batches, folder)
-    return Built(result, bench.contents, calibration, files)
+    return Built(result, bench.contents, bench.calibration._batches, files)
 
 
 def few(answers: Answers) -> Answers:
@@ -99,8 +105,9 @@ def judge_draft(
     contents: Contents, recipe: Recipe, files: Path, folder: Path, weight_checks: Sequence[Check] = ()
 ) -> Parity:
     """The verdict on a draft, on few texts."""
+    budget = dataclasses.replace(BUDGETS[recipe.precision], agreement_min=FEW_AGREEMENT[recipe.precision])
     with open_draft(contents, recipe, files, folder) as model:
-        return evaluate.evaluate(model, few(contents.answers), BUDGETS[recipe.precision], weight_checks)
+        return evaluate.evaluate(model, few(contents.answers), budget, weight_checks)
 
 
 def failed(parity: Parity) -> set[str]:

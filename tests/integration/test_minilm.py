@@ -19,7 +19,7 @@ from edgekit.stages.recipes import FP32
 from edgekit.stages.reference import quiet
 
 from .checkpoints import minilm_folder
-from .real_build import failed, judge_draft, open_draft
+from .real_build import judge_draft, open_draft
 
 pytestmark = pytest.mark.export
 
@@ -75,10 +75,9 @@ def test_float_variant_answers_as_the_original_does(minilm, expected, tmp_path):
         assert np.abs(model.embed(TEXTS, batch_size=1) - expected).max() < 1e-4
 
 
-def test_float_variant_holds_its_own_budget(minilm, tmp_path):
+def test_float_variant_passes_its_own_budget(minilm, tmp_path):
     parity = judge_draft(minilm.contents, FP32, minilm.fp32, tmp_path / "draft")
-    assert failed(parity) <= {"nearest-neighbour agreement"}  # so few texts cannot put its lower bound at 0.99
-    assert parity.check("nearest-neighbour agreement").interval.estimate >= 0.99
+    assert parity.verdict == "pass", parity.reason
 
 
 def test_text_beyond_256_tokens_is_truncated(loaded):
@@ -222,4 +221,4 @@ def test_bundle_verifies_until_a_byte_is_flipped(minilm, tmp_path):
 
 def test_nothing_is_left_beside_the_bundle(minilm):
     left = {path.name for path in minilm.bundle.parent.iterdir()}
-    assert left - {"work", "activations", "smoothed"} == {"bundle"}  # those three are kept by these tests
+    assert left == {"bundle", "work"}  # the latter is kept by these tests
