@@ -87,6 +87,8 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         bench = _prepare(request, targets, texts, folder, progress)
         if bench.setting.answers.doubts and not request.allow_unproven:
             raise _unproven(request, bench)
+        with progress.stage("check the export"):
+            _check_export(bench, tuple(targets))
         shipped, tried = [], []
         for group in _groups(targets):
             passed, left = _climb(bench, to_try, group, progress)
@@ -139,7 +141,7 @@ def _prepare(
         )
     batches = [
         {name: tensor.numpy() for name, tensor in original.sample_inputs([text]).items() if name in inputs}
-        for text in texts.calibration
+        for text in (*texts.calibration, *data.long_texts(texts.calibration))
     ]
     return _Bench(
         contents=Contents(checkpoint, original, answers, inputs, targets),
@@ -171,7 +173,7 @@ def _climb(
     """Try recipes from the fastest to the closest; the first that passes, and those that were left."""
     left: list[Trial] = []
     for recipe in to_try:
-        with progress.stage(f"try {recipe.name}"):
+        with progress.stage(f"judge {recipe.name}"):
             variant, trial = _try(bench, recipe, targets)
         doubtful = trial.parity.verdict == "unproven" and bench.setting.allow_unproven
         if trial.parity.verdict == "pass" or doubtful:
@@ -179,6 +181,14 @@ def _climb(
         progress.note(f"{recipe.name} left: {trial.parity.reason}")
         left.append(trial)
     return None, left
+
+
+def _check_export(bench: _Bench, targets: tuple[str, ...]) -> None:
+    variant = package.describe(recipes.FP32, targets, runs_anywhere=True, parity="unproven", self_test_cosine=-1)
+    draft = bench.folder / "drafts" / "export"
+    package.draft(bench.contents, [(variant, bench.fp32)], draft)
+    with open_variant(Bundle.open(draft), variant) as model:
+        evaluate.check_export(model, bench.setting.answers)
 
 
 def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Variant, Trial]:

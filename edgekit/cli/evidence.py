@@ -20,7 +20,6 @@ class VariantEvidence:
         recipe: As resolved.
         size_bytes: Of its graph and weights.
         changed: What the recipe's passes did, in words; may be empty.
-        judged_through: ``this file``, or the stand-in that was judged instead.
         parity: The verdict and its checks.
         ran_here: By target, whether the judging CPU is one.
     """
@@ -29,7 +28,6 @@ class VariantEvidence:
     recipe: str
     size_bytes: int
     changed: str
-    judged_through: str
     parity: Parity
     ran_here: dict[str, bool]
 
@@ -108,7 +106,6 @@ def _variant(table: Table) -> VariantEvidence:
         recipe=table.string("recipe"),
         size_bytes=table.integer("size_bytes"),
         changed=table.string("changed", max_length=1 << 16) if "changed" in table else "",
-        judged_through=table.string("judged_through"),
         parity=_parity(table.table("parity")),
         ran_here={item.string("name"): item.boolean("runs_here") for item in table.tables("targets")},
     )

@@ -73,12 +73,7 @@ def parity(evidence: ParityEvidence) -> list[RenderableType]:
     """Every check of every variant, with its interval."""
     parts: list[RenderableType] = [heading("Parity with the reference")]
     for variant in evidence.variants.values():
-        through = (
-            "" if variant.judged_through == "this file" else f"  judged through its {plain(variant.judged_through)}"
-        )
-        title = Text.assemble(
-            (plain(variant.name), "bold"), "  ", verdict(plain(variant.parity.verdict)), (through, "dim")
-        )
+        title = Text.assemble((plain(variant.name), "bold"), "  ", verdict(plain(variant.parity.verdict)))
         parts += [Padding(title, (0, 0, 0, 2)), indented(_checks(variant)), ""]
         if variant.changed:
             parts.insert(-1, _line(variant.changed))

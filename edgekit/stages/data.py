@@ -22,7 +22,9 @@ from edgekit.spec.reader import nearest, parse_json
 CORPUS: Final = "en-1"
 PARAPHRASES: Final = "paraphrases-1"
 CALIBRATION_TEXTS: Final = 200  # the corpus's first lines; of other data, a fifth at most
-JUDGED_TEXTS: Final = 1000
+JUDGED_TEXTS: Final = 800
+LONG_TEXT_SENTENCES: Final = 12  # joined, a few hundred tokens
+LONG_TEXTS: Final = 16
 MAX_BYTES: Final = 256 * 1024 * 1024
 COLUMN: Final = "text"
 
@@ -89,6 +91,12 @@ def read_texts(path: Path) -> Texts:
     if not distinct:
         raise DataError(f"{path}: holds no text")
     return _split(path.name, data, distinct, min(CALIBRATION_TEXTS, len(distinct) // 5))
+
+
+def long_texts(texts: Sequence[str]) -> tuple[str, ...]:
+    """A few long texts, made by joining neighbours: outliers grow with length, so they must be seen."""
+    starts = range(0, len(texts), LONG_TEXT_SENTENCES)
+    return tuple(" ".join(texts[start : start + LONG_TEXT_SENTENCES]) for start in starts)[:LONG_TEXTS]
 
 
 def _split(name: str, data: bytes, texts: Sequence[str], calibration: int) -> Texts:

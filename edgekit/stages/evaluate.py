@@ -9,16 +9,18 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edgekit.errors import ExportError
 from edgekit.spec.parity import Budget, Check, Parity, judge, mean_interval, share_interval
-from edgekit.stages.data import Texts, Triplet
+from edgekit.stages.data import Texts, Triplet, long_texts
 
 Vectors = npt.NDArray[np.float32]
 
 GROUP: Final = 200  # nearest neighbours are sought among this many texts
 LENGTHS: Final = ((1, 16), (17, 48), (49, 128), (129, 1 << 20))  # tokens
-LONG_TEXTS: Final = 32
 BATCH_TEXTS: Final = 24
 BATCH_SIZES: Final = (3, 8, 24)
+EXPORT_TEXTS: Final = 48
+EXPORT_DISTANCE_MAX: Final = 2e-4  # MiniLM: 1e-6
 SAME_COSINE: Final = 0.9999  # answers this alike for different texts are constant
 CHANCE: Final = 0.5  # of the two candidates of a triplet
 LANGUAGE_CHARACTERS_PER_TOKEN: Final = 2.0  # English prose has 4 to 5; random letters about 1.5
@@ -67,7 +69,7 @@ def ask(
         triplets: Texts only a trained reference tells apart.
         samples_min: Fewer judged texts than this prove nothing.
     """
-    texts = data.judged + _long_texts(data.judged)
+    texts = data.judged + long_texts(data.judged)
     vectors = embed(texts)
     tokens = tuple(count_tokens(texts))
     judged = len(data.judged)
@@ -102,6 +104,26 @@ def evaluate(model: Embeds, answers: Answers, budget: Budget, weight_checks: Seq
         *weight_checks,
     ]
     return judge(checks, answers.doubts)
+
+
+def check_export(model: Embeds, answers: Answers) -> None:
+    """Refuse a float graph that is not the reference to within rounding.
+
+    Every later check of weights compares with this graph, so it is held far tighter than any budget.
+
+    Raises:
+        ExportError: Naming the largest distance found.
+    """
+    chosen = np.linspace(0, len(answers.texts) - 1, min(EXPORT_TEXTS, len(answers.texts))).astype(int)
+    expected = answers.vectors[chosen]
+    distance = np.linalg.norm(model.embed([answers.texts[i] for i in chosen]) - expected, axis=1)
+    worst = float((distance / np.maximum(np.linalg.norm(expected, axis=1), 1e-12)).max())
+    if not worst <= EXPORT_DISTANCE_MAX:  # NaN too
+        raise ExportError(
+            f"the exported float32 graph differs from the original by {worst:.2g} of a vector's length, "
+            f"more than the {EXPORT_DISTANCE_MAX:g} that rounding explains",
+            hint="the exporter mistranslates this architecture: try another version of transformers, and report it",
+        )
 
 
 def _mean_cosine(cosines: Vectors, budget: Budget) -> Check:
@@ -168,11 +190,6 @@ def _batches(model: Embeds, texts: Sequence[str], budget: Budget) -> Check:
 def _cosines(a: Vectors, b: Vectors) -> Vectors:
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     return np.asarray((a * b).sum(axis=1) / np.maximum(norms, 1e-12), dtype=np.float32)
-
-
-def _long_texts(texts: Sequence[str]) -> tuple[str, ...]:
-    step = 12  # sentences; a few hundred tokens
-    return tuple(" ".join(texts[start : start + step]) for start in range(0, len(texts), step))[:LONG_TEXTS]
 
 
 def _too_few(judged: int, samples_min: int) -> list[str]:

@@ -151,7 +151,6 @@ def _variant(setting: Setting, trial: Trial) -> dict[str, Any]:
         "precision": trial.precision,
         "changed": trial.changed,
         "size_bytes": trial.size_bytes,
-        "judged_through": "this file",
         "parity": trial.parity.to_json(),
         "targets": [
             {
