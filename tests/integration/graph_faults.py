@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.stages import export
-from edgekit.stages.products import constant
+from edgekit.stages.products import constant, initializer
 
 Fault = Callable[[ir.Model], None]
 
@@ -69,23 +69,37 @@ def with_nan(array: np.ndarray) -> np.ndarray:
     return array
 
 
+STRAY = "a.constant.of.its.own"
+
+
+def add_constant(model: ir.Model, array: np.ndarray) -> ir.Value:
+    return initializer(model.graph, STRAY, array)
+
+
 def shift_weight_zero_point(model: ir.Model) -> None:
     """Give the first int8 product a zero point of its weights that they were not made with."""
     node = next(node for node in model.graph if node.op_type == "MatMulInteger")
-    zero = ir.Value(name="wrong.zero_point", const_value=ir.tensor(np.array(3, np.int8), name="wrong.zero_point"))
-    zero.shape, zero.type = ir.Shape([]), ir.TensorType(ir.DataType.INT8)
-    model.graph.initializers["wrong.zero_point"] = zero
     node.resize_inputs(4)
-    node.replace_input_with(3, zero)
+    node.replace_input_with(3, add_constant(model, np.array(3, np.int8)))
 
 
 def shift_activation_zero_point(model: ir.Model) -> None:
-    """Let the first int8 product take 128 for the zero point that its activation was quantized with."""
+    """Let the first int8 product take 0 for the zero point that its activation was quantized with."""
     node = next(node for node in model.graph if node.op_type == "MatMulInteger")
-    zero = ir.Value(name="fixed", const_value=ir.tensor(np.array(128, np.uint8), name="fixed"))
-    zero.shape, zero.type = ir.Shape([]), ir.TensorType(ir.DataType.UINT8)
-    model.graph.initializers["fixed"] = zero
-    node.replace_input_with(2, zero)
+    node.replace_input_with(2, add_constant(model, np.array(0, np.uint8)))
+
+
+def insert_factor(model: ir.Model) -> None:
+    """Multiply the first layer normalization's output by 1.01."""
+    node = next(node for node in model.graph if node.op_type == "LayerNormalization")
+    output = node.outputs[0]
+    factor = ir.node("Mul", [output, add_constant(model, np.array(1.01, np.float32))])
+    factor.outputs[0].name = f"{output.name}.scaled"
+    users = list(output.uses())
+    model.graph.insert_after(node, factor)
+    for user, place in users:
+        if user is not factor:
+            user.replace_input_with(place, factor.outputs[0])
 
 
 def constant_answer(model: ir.Model) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from edgekit import catalog
 from edgekit.cli import main
-from edgekit.errors import InconclusiveError, ParityError
+from edgekit.errors import ExportError, InconclusiveError, ParityError
 from edgekit.pipeline import BuildRequest, build
 from edgekit.spec.parity import BUDGETS, Parity, judge
 from edgekit.spec.progress import Silent
@@ -19,10 +19,12 @@ from edgekit.stages.recipes import FP32, LADDER
 from edgekit.stages.weights import compare_weights
 
 from .graph_faults import (
+    STRAY,
     change,
     constant_answer,
     flip_row,
     healthy,
+    insert_factor,
     plant,
     scaled_by,
     shift_activation_zero_point,
@@ -30,7 +32,7 @@ from .graph_faults import (
     shuffled_weights,
     with_nan,
 )
-from .real_build import failed, judge_draft
+from .real_build import failed, judge_draft, open_draft
 
 pytestmark = pytest.mark.export
 
@@ -99,9 +101,7 @@ def test_swapped_tokenizer_fails(minilm, made, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "fault",
-    [shift_weight_zero_point, shift_activation_zero_point, constant_answer],
-    ids=["zero point of a weight", "zero point of an activation", "constant answers"],
+    "fault", [shift_activation_zero_point, constant_answer], ids=["zero point of an activation", "constant answers"]
 )
 def test_fault_inside_the_graph_fails(minilm, made, tmp_path, fault):
     files = plant(fault, made(SMOOTHED.name), tmp_path / "files")
@@ -166,9 +166,24 @@ def test_fault_in_the_weights_fails(minilm, made, tmp_path, fault):
     assert failed(parity) & {"weight distance in steps", "changed constants"}
 
 
-def test_wrong_zero_point_of_a_weight_fails_by_its_numbers(minilm, made, tmp_path):
-    files = plant(shift_weight_zero_point, made("int8-dynamic"), tmp_path / "files")
-    assert judge_weights(files, minilm).verdict == "fail"
+@pytest.mark.parametrize("fault", [shift_weight_zero_point, insert_factor], ids=["zero point", "factor"])
+def test_constant_that_the_original_does_not_have_fails(minilm, made, tmp_path, fault):
+    files = plant(fault, made("int8-dynamic"), tmp_path / "files")
+    parity = judge_weights(files, minilm)
+    assert parity.verdict == "fail"
+    assert failed(parity) == {"changed constants"}
+    assert STRAY in compare_weights(files, minilm.fp32).changed
+
+
+def test_float_graph_that_is_not_the_original_is_no_export(minilm, tmp_path):
+    def check(files, folder):
+        with open_draft(minilm.contents, FP32, files, folder) as model:
+            evaluate.check_export(model, minilm.contents.answers)
+
+    check(minilm.fp32, tmp_path / "healthy")
+    fault = change("layer.3.output.dense.bias", scaled_by(1.01))
+    with pytest.raises(ExportError, match="differs from the original"):
+        check(plant(fault, minilm.fp32, tmp_path / "files"), tmp_path / "draft")
 
 
 def test_pipeline_leaves_a_recipe_whose_file_has_a_fault(minilm, made, tmp_path):
