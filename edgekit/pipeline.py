@@ -138,6 +138,7 @@ def _prepare(
             texts,
             data.paraphrases(),
             samples_min=BUDGETS["float32"].samples_min,
+            advance=progress.advance,
         )
     batches = [
         {name: tensor.numpy() for name, tensor in original.sample_inputs([text]).items() if name in inputs}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgekit.runtime import SelfTest
 
 
-def verify(  # noqa: PLR0913 - each is an option of the command
+def verify(
     context: typer.Context,
     bundle: BundleArgument,
     *,

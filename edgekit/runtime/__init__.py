@@ -7,8 +7,31 @@ Example:
     (2, 384)
 """
 
-from edgekit.runtime.embedding import Embedder, SelfTest
-from edgekit.runtime.host import Host, detect_host
-from edgekit.runtime.loading import load
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekit.runtime.embedding import Embedder, SelfTest
+    from edgekit.runtime.host import Host, detect_host
+    from edgekit.runtime.loading import load
 
 __all__ = ["Embedder", "Host", "SelfTest", "detect_host", "load"]
+
+_HOMES = {
+    "Embedder": "embedding",
+    "Host": "host",
+    "SelfTest": "embedding",
+    "detect_host": "host",
+    "load": "loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Whoever only asks for host facts does not pay for numpy.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

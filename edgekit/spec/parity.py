@@ -35,9 +35,10 @@ class Budget:
     samples_min: int
 
 
-# One table, by precision. A float graph is only a rewrite of the model: it gets no room for loss.
+# One table, by precision. A float graph is only a rewrite of the model: it gets no room for loss (its
+# agreement bound is what 100 texts without a single miss can prove).
 BUDGETS: Final[dict[str, Budget]] = {
-    "float32": Budget(0.99999, 0.99, 1e-3, 0.99999, 0.99999, 100),
+    "float32": Budget(0.99999, 0.96, 1e-3, 0.99999, 0.99999, 100),
     "int8": Budget(0.99, 0.90, 0.02, 0.99, 0.98, 100),
 }
 

@@ -59,6 +59,7 @@ def ask(
     triplets: Sequence[Triplet],
     *,
     samples_min: int,
+    advance: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005 - a silent default
 ) -> Answers:
     """Ask the reference, and find reasons why its answers may prove nothing.
 
@@ -68,9 +69,14 @@ def ask(
         data: The judged texts; long ones are made by joining neighbours.
         triplets: Texts only a trained reference tells apart.
         samples_min: Fewer judged texts than this prove nothing.
+        advance: Told how many texts are answered, of how many.
     """
     texts = data.judged + long_texts(data.judged)
-    vectors = embed(texts)
+    parts = []
+    for start in range(0, len(texts), GROUP):
+        parts.append(embed(texts[start : start + GROUP]))
+        advance(min(start + GROUP, len(texts)), len(texts))
+    vectors = np.concatenate(parts)
     tokens = tuple(count_tokens(texts))
     judged = len(data.judged)
     doubts = [*_too_few(judged, samples_min), *_not_language(texts, tokens), *_constant(vectors[:judged])]

@@ -6,7 +6,8 @@ changed nothing is an error: a file that claims int8 holds int8.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,14 +30,15 @@ class Recipe:
         precision: Of its products; names the parity budget.
         products: ``dynamic``, ``blockwise`` or empty for float.
         smooth: Whether activation outliers move into the weights first.
-        spare: How many of the most sensitive products stay in float.
+        spare: Share of the products, the most sensitive ones, that stays in float. Needs ``smooth``: sensitivity is
+            measured on the smoothed graph.
     """
 
     name: str
     precision: str
     products: str = ""
     smooth: bool = False
-    spare: int = 0  # of a smoothed graph: sensitivity is measured there
+    spare: float = 0
 
     @property
     def variant_name(self) -> str:
@@ -59,7 +61,7 @@ FP32: Final = Recipe("fp32", "float32")
 LADDER: Final = (
     Recipe("int8-dynamic", "int8", "dynamic"),
     Recipe("int8-dynamic+smooth", "int8", "dynamic", smooth=True),
-    Recipe("int8-dynamic+smooth+spare", "int8", "dynamic", smooth=True, spare=6),
+    Recipe("int8-dynamic+smooth+spare", "int8", "dynamic", smooth=True, spare=1 / 6),
     Recipe("int8-blockwise", "int8", "blockwise"),
     FP32,
 )
@@ -99,7 +101,7 @@ def make(recipe: Recipe, fp32: Path, calibration: Calibration, folder: Path) -> 
     if recipe.smooth:
         done.append(f"{smooth(model, calibration.ranges)} products smoothed")
     if recipe.products == "dynamic":
-        spared = calibration.sensitive[: recipe.spare] if recipe.spare else ()
+        spared = _most_sensitive(calibration, recipe.spare) if recipe.spare else ()
         done.append(f"{quantize_products(model, spare=spared)} products int8")
         if spared:
             done.append(f"{len(spared)} products spared")
@@ -109,3 +111,7 @@ def make(recipe: Recipe, fp32: Path, calibration: Calibration, folder: Path) -> 
         done.append(f"{quantize_embeddings(model)} embedding tables int8 by rows")
     export.save(model, folder)
     return ", ".join(done) or "nothing changed"
+
+
+def _most_sensitive(calibration: Calibration, share: float) -> Sequence[str]:
+    return calibration.sensitive[: math.ceil(share * len(calibration.sensitive))]

@@ -1,0 +1,119 @@
+"""The passes: what they change, that they change it, and that no input can saturate."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgekit.errors import ExportError, UsageError
+from edgekit.stages import export
+from edgekit.stages.blockwise import dequantize, quantize_blocks
+from edgekit.stages.calibrate import Calibration
+from edgekit.stages.products import constant
+from edgekit.stages.quantize import PAIR_LIMIT, column_scales, pair_sums, quantize_products, symmetric
+from edgekit.stages.recipes import LADDER, ladder, make
+from edgekit.stages.smooth import smooth
+from edgekit.stages.weights import compare_weights
+
+from .tiny_graph import answers, inputs, relative_error, tiny_graph
+
+
+def ranges(model):
+    x = inputs()
+    wide = x @ constant(model.graph.initializers["up"])
+    scaled = np.tanh(wide) * constant(model.graph.initializers["gain"])
+    return {"x": np.abs(x).max(axis=0), "scaled": np.abs(scaled).max(axis=0)}
+
+
+@settings(max_examples=200)
+@given(rows=st.integers(1, 40), seed=st.integers(0, 2**32 - 1), heavy=st.booleans())
+def test_no_pair_of_neighbours_can_saturate(rows, seed, heavy):
+    random = np.random.default_rng(seed)
+    matrix = (random.standard_t(1, (rows, 7)) if heavy else random.normal(size=(rows, 7))).astype(np.float32)
+    integers, scale = symmetric(matrix, column_scales(matrix))
+    assert pair_sums(integers).max() <= PAIR_LIMIT
+    assert np.abs(integers * scale - matrix).max() <= (0.5 + 1e-3) * scale.max()
+    products = np.int64(255) * integers
+    if rows % 2 == 0:
+        assert np.abs(products[::2] + products[1::2]).max() <= 32767
+
+
+def test_pair_scales_are_finer_than_seven_bits():
+    matrix = np.random.default_rng(0).normal(size=(384, 384)).astype(np.float32)
+    assert column_scales(matrix).mean() < 0.8 * (np.abs(matrix).max(axis=0) / 64).mean()
+
+
+def test_quantized_products_answer_like_the_float_ones():
+    exact = answers(tiny_graph(), inputs())
+    model = tiny_graph()
+    assert quantize_products(model) == 2
+    kinds = [node.op_type for node in model.graph]
+    assert kinds.count("MatMulInteger") == 2
+    assert "MatMul" not in kinds
+    assert set(model.graph.initializers) >= {"up.int8", "up.scale", "down.int8", "down.scale"}
+    assert "up" not in model.graph.initializers
+    assert 1e-4 < relative_error(answers(model, inputs()), exact) < 0.1
+
+
+def test_smoothing_changes_no_answer_and_helps_int8():
+    exact = answers(tiny_graph(), inputs())
+    smoothed = tiny_graph()
+    assert smooth(smoothed, ranges(smoothed)) == 2
+    assert relative_error(answers(smoothed, inputs()), exact) < 1e-5
+    plain = tiny_graph()
+    quantize_products(plain)
+    quantize_products(smoothed)
+    plain_error = relative_error(answers(plain, inputs()), exact)
+    assert relative_error(answers(smoothed, inputs()), exact) < 0.6 * plain_error
+
+
+def test_spared_products_stay_float():
+    model = tiny_graph()
+    assert quantize_products(model, spare=["down"]) == 1
+    assert [node.op_type for node in model.graph].count("MatMul") == 1
+
+
+def test_blocks_are_closer_than_columns():
+    exact = answers(tiny_graph(), inputs())
+    columns, blocks = tiny_graph(), tiny_graph()
+    quantize_products(columns)
+    assert quantize_blocks(blocks) == 2
+    error = relative_error(answers(blocks, inputs()), exact)
+    assert error < relative_error(answers(columns, inputs()), exact)
+    stored = blocks.graph.initializers
+    weight = dequantize(constant(stored["up.blocks"]), constant(stored["up.block_scale"]))
+    assert np.allclose(weight, constant(tiny_graph().graph.initializers["up"]), atol=0.005)
+
+
+def test_a_pass_that_finds_nothing_is_an_error():
+    model = tiny_graph()
+    quantize_products(model)
+    for again in (quantize_products, quantize_blocks, lambda graph: smooth(graph, {})):
+        with pytest.raises(ExportError):
+            again(model)
+    with pytest.raises(ExportError, match="no calibrated range for x"):
+        smooth(tiny_graph(), {})
+
+
+@pytest.mark.parametrize("recipe", LADDER, ids=lambda recipe: recipe.name)
+def test_every_recipe_writes_weights_that_check_out(recipe, tmp_path):
+    fp32 = export.save(tiny_graph(), tmp_path / "fp32").parent
+    calibration = Calibration(fp32, [{"x": inputs()}], tmp_path / "work")
+    changed = make(recipe, fp32, calibration, tmp_path / "made")
+    assert changed
+    report = compare_weights(tmp_path / "made", fp32)
+    assert all(check.passed for check in report.checks(saturating_target=True))
+    assert bool(report.quantized) == bool(recipe.products)
+
+
+def test_the_most_sensitive_product_is_the_one_with_the_outlier(tmp_path):
+    fp32 = export.save(tiny_graph(), tmp_path / "fp32").parent
+    calibration = Calibration(fp32, [{"x": inputs()}], tmp_path / "work")
+    assert set(calibration.sensitive) == {"up.smoothed", "down.smoothed"}
+    assert set(calibration.ranges) == {"x", "scaled"}
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(UsageError) as caught:
+        ladder("int8-dynamik")
+    assert "int8-dynamic" in caught.value.hint

@@ -1,0 +1,88 @@
+"""The weight check sees single faults in a shipped file that answers alone would hide."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from edgekit.errors import ExportError
+from edgekit.stages import export
+from edgekit.stages.calibrate import Calibration
+from edgekit.stages.products import constant
+from edgekit.stages.recipes import LADDER, make
+from edgekit.stages.weights import compare_weights
+
+from .tiny_graph import inputs, tiny_graph
+
+SMOOTHED = next(recipe for recipe in LADDER if recipe.name == "int8-dynamic+smooth")
+BLOCKS = next(recipe for recipe in LADDER if recipe.name == "int8-blockwise")
+
+
+@pytest.fixture
+def made(tmp_path):
+    fp32 = export.save(tiny_graph(), tmp_path / "fp32").parent
+    calibration = Calibration(fp32, [{"x": inputs()}], tmp_path / "work")
+    for recipe in (SMOOTHED, BLOCKS):
+        make(recipe, fp32, calibration, tmp_path / recipe.variant_name)
+    return tmp_path
+
+
+def plant(folder, name, change):
+    model = export.load(folder)
+    value = model.graph.initializers[name]
+    array = change(constant(value).copy())
+    value.const_value = ir.tensor(np.ascontiguousarray(array), name=name)
+    export.save(model, folder)
+
+
+def one_row_negated(array):
+    array[3] = -array[3]
+    return array
+
+
+def one_scale_off(array):
+    array.flat[2] *= 1.01
+    return array
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "change"),
+    [
+        (SMOOTHED, "up.smoothed.scale", lambda scale: scale * np.float32(1.01)),
+        (SMOOTHED, "up.smoothed.scale", one_scale_off),
+        (SMOOTHED, "up.smoothed.int8", one_row_negated),
+        (SMOOTHED, "up.smoothed.int8", lambda integers: integers + np.int8(1)),
+        (SMOOTHED, "x.smoothing", one_scale_off),
+        (SMOOTHED, "down.smoothed.scale", lambda scale: scale * np.float32("nan")),
+        (SMOOTHED, "down.smoothed.scale", lambda scale: scale * 0),
+        (SMOOTHED, "gain", one_scale_off),
+        (BLOCKS, "up.block_scale", one_scale_off),
+        (BLOCKS, "up.blocks", lambda blocks: blocks + np.uint8(1)),
+    ],
+)
+def test_a_planted_fault_fails_the_check(made, recipe, name, change):
+    folder = made / recipe.variant_name
+    assert all(check.passed for check in compare_weights(folder, made / "fp32").checks(saturating_target=True))
+    plant(folder, name, change)
+    assert not all(check.passed for check in compare_weights(folder, made / "fp32").checks(saturating_target=True))
+
+
+def test_full_range_int8_fails_where_products_saturate_and_only_there(made):
+    folder = made / SMOOTHED.variant_name
+
+    def full_range(integers):
+        return np.where(integers < 0, -127, 127).astype(np.int8)
+
+    plant(folder, "up.smoothed.int8", full_range)
+    report = compare_weights(folder, made / "fp32")
+    assert report.saturates
+    assert [check.name for check in report.checks(saturating_target=False)][-1] != "int8 pair sum"
+    assert not report.checks(saturating_target=True)[-1].passed
+
+
+def test_a_missing_scale_is_named(made):
+    folder = made / BLOCKS.variant_name
+    model = export.load(folder)
+    model.graph.initializers["up.block_scale"].name = "elsewhere"
+    export.save(model, folder)
+    with pytest.raises(ExportError, match=r"up\.block_scale"):
+        compare_weights(folder, made / "fp32")
