@@ -272,5 +272,8 @@ def _leave_evidence(request: BuildRequest, facts: Mapping[str, Any]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(package.evidence_json(facts))
     except OSError as error:
-        raise OutputError(f"{path}: the evidence of a failed build cannot be written: {error.strerror}") from error
+        raise OutputError(
+            f"{path}: the evidence of a failed build cannot be written: {error.strerror}",
+            hint="free space on that disk, or name an output folder elsewhere",
+        ) from error
     return path

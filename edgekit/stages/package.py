@@ -58,7 +58,9 @@ def draft(contents: Contents, variants: Sequence[tuple[Variant, Path]], folder: 
         folder: Where to write; made if need be.
     """
     for variant, files in variants:
-        shutil.copytree(files, folder / variant.folder, dirs_exist_ok=True)
+        (folder / variant.folder).mkdir(parents=True, exist_ok=True)
+        for file in files.iterdir():  # copytree would wrap a full disk's error, without its number
+            shutil.copyfile(file, folder / variant.folder / file.name)
     reference = contents.reference
     assets = shared_asset_folder({"tokenizer.json": reference.tokenizer_json})
     _write(folder / assets / "tokenizer.json", reference.tokenizer_json)

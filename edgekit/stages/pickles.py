@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from edgekit.errors import CheckpointError
+from edgekit.stages.fetch import PICKLES
 
 _TIMEOUT_S = 600
 
@@ -25,9 +26,10 @@ def without_pickles(folder: Path, work: Path) -> Path:
     if any(folder.glob("*.safetensors")):
         return folder
     copy = work / "checkpoint"
-    shutil.copytree(
-        folder, copy, ignore=shutil.ignore_patterns("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")
-    )
+    for file in folder.rglob("*"):  # copytree would wrap a full disk's error, without its number
+        if file.is_file() and file.suffix not in PICKLES:
+            (copy / file.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy / file.relative_to(folder))
     command = [sys.executable, "-I", "-c", _CHILD, str(folder.resolve()), str(copy / "model.safetensors")]
     result = subprocess.run(  # noqa: S603 - our own interpreter and our own code
         command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False

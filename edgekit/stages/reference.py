@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -176,12 +177,12 @@ def _task_of(checkpoint: Checkpoint) -> str:
 
 
 def _check_weights(folder: Path, task: str) -> None:
-    """Refuse weights that leave parameters at their random start: transformers only warns of it."""
+    """Refuse weights that leave parameters at their random start, or hold more layers: transformers only warns."""
     from optimum.exporters.tasks import TasksManager
 
     model_class = TasksManager.get_model_class_for_task(task)
     try:
-        _, loading = model_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        model, loading = model_class.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except Exception as error:
         raise CheckpointError(
             f"{folder}: transformers cannot load it: {_first_line(error)}",
@@ -193,6 +194,20 @@ def _check_weights(folder: Path, task: str) -> None:
             f"{folder}: config.json describes {len(missing)} parameters the weights do not hold, such as {missing[0]}",
             hint="config.json and the weights are of different models",
         )
+    # Heads an embedding does not use are fine; another layer of what it does use is not.
+    shapes = {_without_numbers(name) for name, _ in model.named_parameters()}
+    prefix = f"{model.base_model_prefix}."
+    extra = sorted(name for name in loading["unexpected_keys"] if _without_numbers(name.removeprefix(prefix)) in shapes)
+    if extra:
+        raise CheckpointError(
+            f"{folder}: the weights hold {len(extra)} parameters that config.json does not describe, "
+            f"such as {extra[0]}",
+            hint="config.json and the weights are of different models",
+        )
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "#", name)
 
 
 def _modules(model: Any) -> tuple[str, bool]:

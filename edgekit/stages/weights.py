@@ -2,8 +2,8 @@
 
 Answers alone cannot show a small fault: one scale off by a percent moves an embedding less than
 quantizing does. So every constant of the float graph must be found in the shipped file, either unchanged
-or as integers that lie within half a step of it. The file is read back from disk and
-dequantized here, independently of the passes that wrote it.
+or as integers that lie within half a step of it, and the file may hold no other constant, such as a zero
+point. The file is read back from disk and dequantized here, independently of the passes that wrote it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class WeightReport:
         worst_name: The weight where it is.
         quantized: Number of weights stored as integers.
         same: Number stored unchanged.
-        changed: Names of constants that are neither.
+        changed: Names of constants that are neither, and of those that do not come from the original.
         largest_pair: Largest sum of two neighbouring int8 weights multiplied by uint8 activations.
     """
 
@@ -88,6 +88,8 @@ def compare_weights(variant: Path, fp32: Path) -> WeightReport:
         quantized += 1
         if not distance <= worst:  # NaN counts as the worst
             worst, worst_name = distance, name
+    known = {name + suffix for name in original for suffix in _SUFFIXES}
+    changed += [name for name in found if name not in known and not name.endswith(smooth.SUFFIX)]
     return WeightReport(worst, worst_name, quantized, same, tuple(changed), _largest_pair(model.graph))
 
 
@@ -111,9 +113,8 @@ def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, 
         values = blockwise.dequantize(found[stored + form.integers], scale)
         step = np.repeat(scale, blockwise.BLOCK, axis=1).T
     else:
-        integers = found[stored + form.integers].astype(np.float64)
-        zero = found.get(f"{stored}.zero_point", np.zeros(1))
-        values, step = (integers - zero) * scale, np.broadcast_to(scale, integers.shape)
+        values = found[stored + form.integers].astype(np.float64) * scale
+        step = np.broadcast_to(scale, values.shape)
     if values.shape != original.shape:
         raise ExportError(f"{name}: stored with shape {values.shape}, the original has {original.shape}")
     return float((np.abs(values * factor - original) / (step * factor)).max())
@@ -127,6 +128,11 @@ class _Form:
 
 _INT8: Final = _Form(quantize.QUANTIZED, quantize.SCALE)
 _BLOCKS: Final = _Form(blockwise.QUANTIZED, blockwise.SCALE)
+_SUFFIXES: Final = tuple(
+    smoothed + part
+    for smoothed in ("", ".smoothed")
+    for part in ("", _INT8.integers, _INT8.scale, _BLOCKS.integers, _BLOCKS.scale)
+)
 
 
 def _stored_as(name: str, found: Mapping[str, Matrix]) -> _Form | None:

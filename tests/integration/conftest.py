@@ -1,0 +1,22 @@
+"""One full build of MiniLM and one tiny checkpoint for the whole session."""
+
+from pathlib import Path
+
+import pytest
+
+from .checkpoints import write_tiny_checkpoint
+from .real_build import Built, build_minilm
+
+
+@pytest.fixture(scope="session")
+def minilm(tmp_path_factory) -> Built:
+    """MiniLM for all targets, with the files the pipeline worked on."""
+    return build_minilm(tmp_path_factory.mktemp("minilm"))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory) -> Path:
+    """A random encoder of one layer with MiniLM's tokenizer; copy it before changing it."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    write_tiny_checkpoint(folder)
+    return folder

@@ -1,0 +1,115 @@
+"""A build of the real MiniLM through the pipeline, and the files it worked on kept for planting faults."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edgekit import catalog, pipeline
+from edgekit.bundle.reading import Bundle
+from edgekit.pipeline import BuildRequest, BuildResult, build
+from edgekit.runtime.embedding import Embedder
+from edgekit.runtime.loading import open_variant
+from edgekit.spec.manifest import Variant
+from edgekit.spec.parity import BUDGETS, Check, Parity
+from edgekit.spec.progress import Silent
+from edgekit.stages import evaluate, package
+from edgekit.stages.calibrate import Calibration, Feeds
+from edgekit.stages.evaluate import Answers
+from edgekit.stages.package import Contents
+from edgekit.stages.recipes import Recipe
+
+# For planted faults, which are gross: few texts, and room for the wider interval that they give.
+FEW = 300
+FEW_LONG = 8
+FEW_AGREEMENT = {"int8": 0.85, "float32": 0.97}
+QUICK_TEXTS = 4
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished build.
+
+    ``contents`` is what the pipeline packaged and ``batches`` what it calibrated with; ``files`` has the
+    folder of each variant it made, ``fp32`` among them.
+    """
+
+    result: BuildResult
+    contents: Contents
+    batches: Sequence[Feeds]
+    files: Mapping[str, Path]
+
+    @property
+    def bundle(self) -> Path:
+        return self.result.bundle
+
+    @property
+    def fp32(self) -> Path:
+        return self.files["fp32"]
+
+    @property
+    def shipped(self) -> Variant:
+        return self.result.manifest.variants[0]
+
+    def quick_calibration(self, work: Path) -> Calibration:
+        """On few texts: for recipes whose weights are looked at, not their answers."""
+        return Calibration(self.fp32, self.batches[:QUICK_TEXTS], work)
+
+
+def build_minilm(folder: Path) -> Built:
+    """Build as a user does; on its way to sealing, the work folder is linked to where it stays."""
+    kept = folder / "work"
+    benches = []
+    seal = pipeline._seal
+
+    def keep_and_seal(request, bench, shipped, tried):
+        shutil.copytree(bench.folder / "work", kept, copy_function=os.link)
+        benches.append(bench)
+        return seal(request, bench, shipped, tried)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "_seal", keep_and_seal)
+        result = build(BuildRequest("minilm", tuple(catalog.targets()), folder / "bundle"), Silent())
+    (bench,) = benches
+    files = {path.name: path for path in kept.iterdir() if (path / "model.onnx").is_file()}
+    return Built(result, bench.contents, bench.calibration._batches, files)
+
+
+def few(answers: Answers) -> Answers:
+    """The reference's answers to the first texts only."""
+    places = [*range(FEW), *range(answers.judged, answers.judged + FEW_LONG)]
+    return dataclasses.replace(
+        answers,
+        texts=tuple(answers.texts[place] for place in places),
+        judged=FEW,
+        vectors=answers.vectors[places],
+        tokens=tuple(answers.tokens[place] for place in places),
+    )
+
+
+def open_draft(contents: Contents, recipe: Recipe, files: Path, folder: Path) -> Embedder:
+    """A draft bundle of one variant, opened by the runtime, as the pipeline does to judge it."""
+    targets = tuple(contents.targets)
+    variant = package.describe(recipe, targets, runs_anywhere=True, parity="unproven", self_test_cosine=-1)
+    package.draft(contents, [(variant, files)], folder)
+    return open_variant(Bundle.open(folder), variant)
+
+
+def judge_draft(
+    contents: Contents, recipe: Recipe, files: Path, folder: Path, weight_checks: Sequence[Check] = ()
+) -> Parity:
+    """The verdict on a draft, on few texts."""
+    budget = dataclasses.replace(BUDGETS[recipe.precision], agreement_min=FEW_AGREEMENT[recipe.precision])
+    with open_draft(contents, recipe, files, folder) as model:
+        return evaluate.evaluate(model, few(contents.answers), budget, weight_checks)
+
+
+def failed(parity: Parity) -> set[str]:
+    """Names of the checks that did not hold."""
+    return {check.name for check in parity.checks if not check.passed}

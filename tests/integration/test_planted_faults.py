@@ -1,0 +1,340 @@
+"""Every fault the gate must catch, planted into the real model, and the healthy twin that must pass."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekit import catalog
+from edgekit.cli import main
+from edgekit.errors import ExportError, InconclusiveError, ParityError
+from edgekit.pipeline import BuildRequest, build
+from edgekit.spec.parity import BUDGETS, Parity, judge
+from edgekit.spec.progress import Silent
+from edgekit.stages import data, evaluate, export, quantize, recipes
+from edgekit.stages.products import constant
+from edgekit.stages.recipes import FP32, LADDER
+from edgekit.stages.weights import compare_weights
+
+from .graph_faults import (
+    STRAY,
+    change,
+    constant_answer,
+    flip_row,
+    healthy,
+    insert_factor,
+    plant,
+    scaled_by,
+    shift_activation_zero_point,
+    shift_weight_zero_point,
+    shuffled_weights,
+    with_nan,
+)
+from .real_build import failed, judge_draft, open_draft
+
+pytestmark = pytest.mark.export
+
+RECIPES = {recipe.name: recipe for recipe in LADDER}
+SMOOTHED = RECIPES["int8-dynamic+smooth"]
+
+
+@pytest.fixture(scope="module")
+def made(minilm, tmp_path_factory):
+    """The files of any recipe: the pipeline's own where it made them, else made here once."""
+    folder = tmp_path_factory.mktemp("made")
+
+    def files(name: str) -> Path:
+        recipe = RECIPES[name]
+        if recipe.variant_name in minilm.files:
+            return minilm.files[recipe.variant_name]
+        if not (folder / recipe.variant_name).exists():
+            recipes.make(recipe, minilm.fp32, minilm.quick_calibration(folder), folder / recipe.variant_name)
+        return folder / recipe.variant_name
+
+    return files
+
+
+def judge_weights(files: Path, minilm, *, saturating_target: bool = False) -> Parity:
+    """The part of a verdict that comes from the file's numbers alone."""
+    return judge(compare_weights(files, minilm.fp32).checks(saturating_target=saturating_target), ())
+
+
+# --- what the answers show -----------------------------------------------------------------------
+
+
+def test_healthy_draft_passes(minilm, made, tmp_path):
+    files = plant(healthy, made(SMOOTHED.name), tmp_path / "files")
+    checks = compare_weights(files, minilm.fp32).checks(saturating_target=True)
+    parity = judge_draft(minilm.contents, SMOOTHED, files, tmp_path / "draft", checks)
+    assert parity.verdict == "pass", parity.reason
+
+
+@pytest.mark.parametrize(
+    ("setting", "symptom"),
+    [
+        ({"pooling": "cls"}, "mean cosine"),
+        ({"pooling": "max"}, "mean cosine"),
+        ({"normalize": False}, "length deviation"),
+    ],
+    ids=["pooling cls", "pooling max", "no normalization"],
+)
+def test_wrong_embedding_settings_fail(minilm, made, tmp_path, setting, symptom):
+    contents = dataclasses.replace(minilm.contents, reference=dataclasses.replace(minilm.contents.reference, **setting))
+    parity = judge_draft(contents, SMOOTHED, made(SMOOTHED.name), tmp_path / "draft")
+    assert parity.verdict == "fail"
+    assert symptom in failed(parity)
+
+
+def test_swapped_tokenizer_fails(minilm, made, tmp_path):
+    tokenizer = json.loads(minilm.contents.reference.tokenizer_json)
+    vocabulary = tokenizer["model"]["vocab"]
+    words = sorted((word for word in vocabulary if not word.startswith("[")), key=vocabulary.get)
+    ids = [vocabulary[word] for word in words]
+    vocabulary.update(zip(words, ids[1:] + ids[:1], strict=True))  # every word means its neighbour
+    reference = dataclasses.replace(minilm.contents.reference, tokenizer_json=json.dumps(tokenizer).encode())
+    contents = dataclasses.replace(minilm.contents, reference=reference)
+    parity = judge_draft(contents, SMOOTHED, made(SMOOTHED.name), tmp_path / "draft")
+    assert parity.verdict == "fail"
+    assert {"mean cosine", "nearest-neighbour agreement"} <= failed(parity)
+
+
+@pytest.mark.parametrize(
+    "fault", [shift_activation_zero_point, constant_answer], ids=["zero point of an activation", "constant answers"]
+)
+def test_fault_inside_the_graph_fails(minilm, made, tmp_path, fault):
+    files = plant(fault, made(SMOOTHED.name), tmp_path / "files")
+    parity = judge_draft(minilm.contents, SMOOTHED, files, tmp_path / "draft")
+    assert parity.verdict == "fail"
+
+
+def test_shuffled_weights_fail(minilm, tmp_path):
+    files = plant(shuffled_weights, minilm.fp32, tmp_path / "files")
+    parity = judge_draft(minilm.contents, FP32, files, tmp_path / "draft")
+    assert parity.verdict == "fail"
+    assert {"mean cosine", "nearest-neighbour agreement"} <= failed(parity)
+
+
+def test_nan_in_a_weight_fails(minilm, made, tmp_path):
+    files = plant(change("encoder.layer.5.output.dense.bias", with_nan), made(SMOOTHED.name), tmp_path / "files")
+    parity = judge_draft(minilm.contents, SMOOTHED, files, tmp_path / "draft")
+    assert parity.verdict == "fail"
+    assert "NaN" in parity.reason
+
+
+# --- what the file's numbers show, where answers cannot ------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["int8-dynamic", "int8-dynamic+smooth", "int8-dynamic+smooth+spare", "int8-blockwise", "fp32"]
+)
+def test_healthy_weights_pass(minilm, made, tmp_path, name):
+    files = plant(healthy, made(name), tmp_path / "files")
+    parity = judge_weights(files, minilm, saturating_target=True)
+    assert parity.verdict == "pass", parity.reason
+
+
+WEIGHT_FAULTS = {
+    "a scale tensor off by 1 %": ("int8-dynamic", ".scale", scaled_by(1.01)),
+    "a scale tensor off by -1 %": ("int8-dynamic", ".scale", scaled_by(0.99)),
+    "one column's scale off by 1 %": ("int8-dynamic", ".scale", scaled_by(1.01, column=5)),
+    "a smoothed weight's scale off by 1 %": ("int8-dynamic+smooth", ".smoothed.scale", scaled_by(1.01)),
+    "an embedding table's scales off by 1 %": ("int8-dynamic+smooth", "word_embeddings.weight.scale", scaled_by(1.01)),
+    "smoothing factors off by 1 %": ("int8-dynamic+smooth", ".smoothing", scaled_by(1.01)),
+    "block scales off by 1 %": ("int8-blockwise", ".block_scale", scaled_by(1.01)),
+    "a spared weight off by 1 %": ("int8-dynamic+smooth+spare", ".smoothed", scaled_by(1.01)),
+    "a float bias off by 1 %": ("int8-dynamic", "LayerNorm.bias", scaled_by(1.01)),
+    "a float weight off by 0.01 %": ("fp32", "dense.bias", scaled_by(1.0001)),
+    "a flipped row": ("int8-dynamic", ".int8", flip_row),
+    "a flipped row of a smoothed weight": ("int8-dynamic+smooth", ".smoothed.int8", flip_row),
+    "a flipped row of the embedding table": ("int8-dynamic+smooth", "word_embeddings.weight.int8", flip_row),
+    "a flipped row of positions": ("int8-dynamic", "position_embeddings.weight", flip_row),
+    "flipped blocks": ("int8-blockwise", ".blocks", lambda array: 255 - array),
+    "NaN as a scale": ("int8-dynamic", ".scale", with_nan),
+    "NaN as a weight": ("fp32", "word_embeddings.weight", with_nan),
+    "a scale of zero": ("int8-dynamic", ".scale", scaled_by(0, column=5)),
+}
+
+
+@pytest.mark.parametrize("fault", WEIGHT_FAULTS)
+def test_fault_in_the_weights_fails(minilm, made, tmp_path, fault):
+    name, ending, edit = WEIGHT_FAULTS[fault]
+    files = plant(change(ending, edit), made(name), tmp_path / "files")
+    parity = judge_weights(files, minilm)
+    assert parity.verdict == "fail"
+    assert failed(parity) & {"weight distance in steps", "changed constants"}
+
+
+@pytest.mark.parametrize("fault", [shift_weight_zero_point, insert_factor], ids=["zero point", "factor"])
+def test_constant_that_the_original_does_not_have_fails(minilm, made, tmp_path, fault):
+    files = plant(fault, made("int8-dynamic"), tmp_path / "files")
+    parity = judge_weights(files, minilm)
+    assert parity.verdict == "fail"
+    assert failed(parity) == {"changed constants"}
+    assert STRAY in compare_weights(files, minilm.fp32).changed
+
+
+def test_float_graph_that_is_not_the_original_is_no_export(minilm, tmp_path):
+    def check(files, folder):
+        with open_draft(minilm.contents, FP32, files, folder) as model:
+            evaluate.check_export(model, minilm.contents.answers)
+
+    check(minilm.fp32, tmp_path / "healthy")
+    fault = change("layer.3.output.dense.bias", scaled_by(1.01))
+    with pytest.raises(ExportError, match="differs from the original"):
+        check(plant(fault, minilm.fp32, tmp_path / "files"), tmp_path / "draft")
+
+
+def test_pipeline_leaves_a_recipe_whose_file_has_a_fault(minilm, made, tmp_path):
+    # Answers alone would let this one through: that is why the file's numbers are in the verdict.
+    files = plant(change(".smoothed.scale", scaled_by(1.01)), made(SMOOTHED.name), tmp_path / "files")
+    without = judge_draft(minilm.contents, SMOOTHED, files, tmp_path / "answers only")
+    checks = compare_weights(files, minilm.fp32).checks(saturating_target=False)
+    both = judge_draft(minilm.contents, SMOOTHED, files, tmp_path / "both", checks)
+    assert (without.verdict, both.verdict) == ("pass", "fail")
+
+
+# --- saturation ----------------------------------------------------------------------------------
+
+
+def full_range_scales(matrix):
+    return (np.abs(matrix).max(axis=0) / 127).astype(np.float32)
+
+
+def test_full_range_int8_fails_on_a_saturating_target(minilm, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantize, "column_scales", full_range_scales)
+    recipes.make(RECIPES["int8-dynamic"], minilm.fp32, minilm.quick_calibration(tmp_path), tmp_path / "files")
+    report = compare_weights(tmp_path / "files", minilm.fp32)
+    assert report.saturates
+    assert 128 < report.largest_pair <= 254
+    assert judge(report.checks(saturating_target=False), ()).verdict == "pass"  # the numbers are right
+    parity = judge(report.checks(saturating_target=True), ())
+    assert parity.verdict == "fail"
+    assert failed(parity) == {"int8 pair sum"}
+    assert any(target.int8_products_saturate for target in catalog.targets().values())
+
+
+def test_onnxruntimes_own_u8s8_file_is_caught(minilm, tmp_path):
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: TID251 - the fault to be caught
+
+    folder = tmp_path / "files"
+    folder.mkdir()
+    quantize_dynamic(
+        minilm.fp32 / export.MODEL_FILE,
+        folder / export.MODEL_FILE,
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        extra_options={"MatMulConstBOnly": True},
+    )
+    report = compare_weights(folder, minilm.fp32)
+    assert report.saturates
+    assert "int8 pair sum" in failed(judge(report.checks(saturating_target=True), ()))
+
+
+def test_pair_sum_bounds_what_a_product_can_add_up_to(minilm, made):
+    model = export.load(made(SMOOTHED.name))
+    for node in model.graph:
+        if node.op_type == "MatMulInteger":
+            weight = constant(node.inputs[1]).astype(np.int64)
+            for sign in (1, -1):  # activations of 255 where the weight has this sign, of 0 elsewhere
+                same = np.maximum(sign * weight, 0)
+                assert (255 * (same[::2] + same[1::2])).max() <= 32767
+
+
+# --- what proves nothing -------------------------------------------------------------------------
+
+
+def test_random_model_is_unproven(tiny_checkpoint, tmp_path):
+    output = tmp_path / "bundle"
+    with pytest.raises(InconclusiveError) as caught:
+        build(BuildRequest(str(tiny_checkpoint), ("x86_64-avx2",), output), Silent())
+    assert caught.value.exit_code == 9
+    assert "chance" in caught.value.message
+    assert "--data" in caught.value.hint
+    assert not output.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle.evidence"]
+    evidence = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())
+    assert evidence["variants"] == []
+    assert any("chance" in doubt for doubt in evidence["doubts"])
+
+
+def test_unproven_model_ships_marked_so_when_asked_for(tiny_checkpoint, tmp_path):
+    request = BuildRequest(str(tiny_checkpoint), ("x86_64-avx2",), tmp_path / "bundle", allow_unproven=True)
+    result = build(request, Silent())
+    assert [variant.parity for variant in result.manifest.variants] == ["unproven"]
+    assert result.evidence["allow_unproven"] is True
+    assert "**Unproven**" in (tmp_path / "bundle/MODEL_CARD.md").read_text("utf-8")
+
+
+def test_ten_samples_prove_nothing(tiny_checkpoint, tmp_path, capsys):
+    texts = tmp_path / "ten.txt"
+    texts.write_text("\n".join(data.builtin_texts().judged[:10]), "utf-8")
+    output = tmp_path / "bundle"
+    code = main(["export", str(tiny_checkpoint), "-t", "x86_64-avx2", "--data", str(texts), "-o", str(output)])
+    assert code == InconclusiveError.exit_code == 9
+    assert "Traceback" not in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.evidence", "ten.txt"]
+    evidence = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())
+    assert evidence["doubts"] == ["8 texts to judge on, 100 are needed to tell"]  # a fifth is kept for calibration
+
+
+def test_recipe_that_misses_the_budget_leaves_evidence_and_no_bundle(tiny_checkpoint, tmp_path, monkeypatch):
+    # Held to a budget nothing can meet, so that the last step of the climb fails too.
+    strict = dataclasses.replace(BUDGETS["float32"], mean_cosine_min=1.5)
+    monkeypatch.setitem(BUDGETS, "float32", strict)
+    request = BuildRequest(
+        str(tiny_checkpoint), ("x86_64-avx2",), tmp_path / "bundle", recipe="fp32", allow_unproven=True
+    )
+    with pytest.raises(ParityError) as caught:
+        build(request, Silent())
+    assert caught.value.exit_code == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle.evidence"]
+    (tried,) = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())["tried"]
+    assert (tried["recipe"], tried["verdict"]) == ("fp32", "fail")
+    assert tried["reason"] in caught.value.message
+
+
+TEXTS = data.builtin_texts()
+
+
+def ask(embed, texts=TEXTS):
+    return evaluate.ask(embed, lambda asked: [len(text) // 5 + 2 for text in asked], texts, (), samples_min=100).doubts
+
+
+@pytest.mark.parametrize(
+    ("answer", "doubt"),
+    [(1.0, "nearly the same to every text"), (np.nan, "NaN or infinity"), (np.inf, "NaN or infinity")],
+)
+def test_broken_reference_proves_nothing(answer, doubt):
+    (found,) = ask(lambda texts: np.full((len(texts), 8), answer, np.float32))
+    assert doubt in found
+
+
+def test_real_reference_leaves_no_doubt(minilm):
+    assert minilm.contents.answers.doubts == ()
+
+
+def test_ten_answers_of_the_real_model_are_doubted(minilm):
+    reference = minilm.contents.reference
+    ten = dataclasses.replace(TEXTS, judged=TEXTS.judged[:10])
+    (doubt,) = ask(reference.embed, ten)
+    assert doubt == "10 texts to judge on, 100 are needed to tell"
+
+
+def test_random_letters_prove_nothing(minilm):
+    random = np.random.default_rng(0)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz0123456789"))
+    noise = tuple("".join(random.choice(letters, 60)) for _ in range(120))
+    texts = data.Texts("noise", "0" * 64, (), noise)
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_buffer(minilm.contents.reference.tokenizer_json)
+    doubts = evaluate.ask(
+        lambda asked: np.random.default_rng(1).normal(size=(len(asked), 8)).astype(np.float32),
+        lambda asked: [len(tokenizer.encode(text).ids) for text in asked],
+        texts,
+        (),
+        samples_min=100,
+    ).doubts
+    assert any("look random" in doubt for doubt in doubts)
