@@ -130,7 +130,7 @@ def _prepare(
         fp32 = export.save(graph, work / "fp32").parent
         inputs = [str(value.name) for value in graph.graph.inputs]
         del graph
-    budgets = checkpoint.card.budgets if checkpoint.card else {}
+    budgets = {**BUDGETS, **(checkpoint.card.budgets if checkpoint.card else {})}
     with progress.stage("ask the reference"):
         encoder = _encoder(original)
         answers = evaluate.ask(
@@ -138,7 +138,7 @@ def _prepare(
             lambda asked: [len(ids) for ids in encoder.encode(asked)],
             texts,
             data.paraphrases(),
-            samples_min=BUDGETS["float32"].samples_min,
+            samples_min=max(budget.samples_min for budget in budgets.values()),
             advance=progress.advance,
         )
     batches = [
@@ -146,7 +146,7 @@ def _prepare(
         for text in (*texts.calibration, *data.long_texts(texts.calibration))
     ]
     return _Bench(
-        contents=Contents(checkpoint, original, answers, inputs, targets),
+        contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), inputs, targets),
         setting=Setting(
             task=task,
             architecture=checkpoint.source.architecture,
@@ -160,7 +160,7 @@ def _prepare(
         calibration=Calibration(fp32, batches, work),
         fp32=fp32,
         folder=folder,
-        budgets={**BUDGETS, **budgets},
+        budgets=budgets,
     )
 
 

@@ -100,6 +100,11 @@ class Check:
     passed: bool
     interval: Interval | None = None
 
+    @property
+    def undecided(self) -> bool:
+        """Whether it does not hold only because its interval is wide: more samples might prove it."""
+        return not self.passed and self.interval is not None and self.interval.high >= self.bound
+
     def to_json(self) -> dict[str, Any]:
         """As evidence, floats rounded to 6 digits."""
         document: dict[str, Any] = {
@@ -144,11 +149,13 @@ class Parity:
 def judge(checks: Sequence[Check], unproven: Sequence[str]) -> Parity:
     """Combine checks into a verdict: any failed check fails; else any doubt is ``unproven``; else pass.
 
+    Where there is doubt already, a check whose interval is merely too wide adds to it instead of failing.
+
     Args:
         checks: What was measured.
         unproven: Reasons why the measurement cannot prove anything.
     """
-    failed = [check for check in checks if not check.passed]
+    failed = [check for check in checks if not check.passed and not (unproven and check.undecided)]
     if failed:
         reason = "; ".join(f"{check.name} {check.measured:.4f} against {check.bound:g}" for check in failed)
         return Parity("fail", reason, tuple(checks))

@@ -17,7 +17,7 @@ from edgekit.runtime.golden import write_golden
 from edgekit.spec.manifest import EmbeddingSettings, Manifest, Tensor, TextSettings, Variant
 from edgekit.spec.target import Target
 from edgekit.stages import export
-from edgekit.stages.evaluate import Answers
+from edgekit.stages.evaluate import Answers, Vectors
 from edgekit.stages.fetch import Checkpoint
 from edgekit.stages.recipes import Recipe
 from edgekit.stages.reference import Reference
@@ -37,7 +37,8 @@ class Contents:
     Attributes:
         checkpoint: Where the model came from.
         reference: Its settings and tokenizer.
-        answers: The reference's, of which some become golden cases.
+        answers: The reference's, to judge with.
+        golden: Texts with the reference's vectors, for the self-test.
         inputs: Names of the graph's inputs.
         targets: All targets of the bundle.
     """
@@ -45,6 +46,7 @@ class Contents:
     checkpoint: Checkpoint
     reference: Reference
     answers: Answers
+    golden: Sequence[tuple[str, Vectors]]
     inputs: Sequence[str]
     targets: Mapping[str, Target]
 
@@ -64,7 +66,7 @@ def draft(contents: Contents, variants: Sequence[tuple[Variant, Path]], folder: 
     reference = contents.reference
     assets = shared_asset_folder({"tokenizer.json": reference.tokenizer_json})
     _write(folder / assets / "tokenizer.json", reference.tokenizer_json)
-    _write(folder / GOLDEN, write_golden(golden_cases(contents.answers)))
+    _write(folder / GOLDEN, write_golden(contents.golden))
     return write_manifests(folder, _manifest(contents, tuple(variant for variant, _ in variants), assets))
 
 
@@ -97,12 +99,15 @@ def describe(
     )
 
 
-def golden_cases(answers: Answers) -> list[tuple[str, Any]]:
-    """Texts from the shortest to the longest, evenly spread, with the reference's vectors."""
+def golden_cases(reference: Reference, answers: Answers) -> list[tuple[str, Vectors]]:
+    """Texts from the shortest to the longest, evenly spread, with the reference's vectors.
+
+    Asked again one by one, on one thread: a bundle's bytes may not depend on a machine's number of cores.
+    """
     order = sorted(range(len(answers.texts)), key=lambda i: (answers.tokens[i], i))
     count = min(GOLDEN_CASES, len(order))
     chosen = [order[i * (len(order) - 1) // max(count - 1, 1)] for i in range(count)]
-    return [(answers.texts[i], answers.vectors[i]) for i in chosen]
+    return [(answers.texts[i], reference.embed_alone(answers.texts[i])) for i in chosen]
 
 
 def evidence_json(evidence: Mapping[str, Any]) -> bytes:

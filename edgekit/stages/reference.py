@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit.errors import CheckpointError, ExportError, UsageError
 from edgekit.spec.manifest import POOLINGS
@@ -55,12 +56,23 @@ class Reference:
     pad_type_id: int
     _model: Any
 
-    def embed(self, texts: Sequence[str], *, batch_size: int = 32) -> np.ndarray:
+    def embed(self, texts: Sequence[str], *, batch_size: int = 32) -> npt.NDArray[np.float32]:
         """What ``SentenceTransformer.encode`` answers: float32, (texts, dimension)."""
         return np.asarray(
             self._model.encode(list(texts), batch_size=batch_size, convert_to_numpy=True, show_progress_bar=False),
             dtype=np.float32,
         )
+
+    def embed_alone(self, text: str) -> npt.NDArray[np.float32]:
+        """The answer to one text, computed on one thread, float32 (dimension,)."""
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return np.asarray(self.embed([text])[0])
+        finally:
+            torch.set_num_threads(threads)
 
     def sample_inputs(self, texts: Sequence[str]) -> dict[str, Any]:
         """The encoder's inputs for a few texts, as torch tensors, padded to one length."""

@@ -48,6 +48,14 @@ def test_doubt_is_never_a_pass():
     assert judge([HOLDS], []).verdict == "pass"
 
 
+def test_a_wide_interval_fails_alone_and_adds_to_doubt_where_there_is_some():
+    wide = Check("agreement", 0.72, 0.90, passed=False, interval=share_interval(10, 10))
+    missed = Check("agreement", 0.5, 0.90, passed=False, interval=share_interval(60, 100))
+    assert judge([wide], []).verdict == "fail"
+    assert judge([wide], ["10 texts"]).verdict == "unproven"
+    assert judge([missed], ["10 texts"]).verdict == "fail"
+
+
 def test_the_default_budget_is_the_one_promised():
     budget = BUDGETS["int8"]
     assert (budget.mean_cosine_min, budget.agreement_min) == (0.99, 0.90)
