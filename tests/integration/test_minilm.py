@@ -105,9 +105,8 @@ def test_self_test_passes(loaded):
 
 def test_self_test_fails_where_another_model_answers(minilm, tmp_path):
     # The golden answers are those to other texts.
-    answers = minilm.contents.answers
-    swapped = dataclasses.replace(answers, vectors=answers.vectors[::-1])
-    contents = dataclasses.replace(minilm.contents, answers=swapped)
+    texts, vectors = zip(*minilm.contents.golden, strict=True)
+    contents = dataclasses.replace(minilm.contents, golden=list(zip(texts, vectors[::-1], strict=True)))
     with open_draft(contents, FP32, minilm.fp32, tmp_path / "swapped") as model:
         assert model.self_test().worst_cosine < minilm.shipped.self_test_cosine
     with open_draft(minilm.contents, FP32, minilm.fp32, tmp_path / "healthy") as model:
