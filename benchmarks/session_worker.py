@@ -86,6 +86,7 @@ def _open(arguments: argparse.Namespace) -> tuple[list[str], Callable[[Feeds], A
     onnxruntime.set_default_logger_severity(3)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = arguments.threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if arguments.spin else "0")
     peer = onnxruntime.InferenceSession(str(arguments.onnx), options, providers=["CPUExecutionProvider"])
     return [node.name for node in peer.get_inputs()], lambda feeds: peer.run(None, feeds)
 
