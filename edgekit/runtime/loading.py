@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 from edgekit.bundle.reading import Bundle
@@ -12,7 +10,7 @@ from edgekit.errors import UsageError
 from edgekit.runtime.embedding import Embedder
 from edgekit.runtime.host import detect_host, usable_threads
 from edgekit.runtime.selection import check_host
-from edgekit.runtime.session import Session, onnxruntime_version, open_session
+from edgekit.runtime.session import onnxruntime_version, open_session
 from edgekit.runtime.text import TextEncoder, check_inputs
 from edgekit.spec.manifest import Variant
 
@@ -55,33 +53,6 @@ def open_variant(bundle: Bundle, variant: Variant, *, threads: int | None = None
         HostError: This onnxruntime cannot run it.
     """
     check_inputs(bundle.manifest.inputs)
-    # Both halves spend their time outside Python: side by side they shorten the cold start by a tenth.
-    opening = _Thread(lambda: open_session(bundle, variant, threads=threads or usable_threads(), spin=spin))
-    try:
-        text = TextEncoder(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
-    finally:
-        opening.join()
-    return Embedder(bundle, variant, detect_host(), text, opening.result())
-
-
-class _Thread(threading.Thread):
-    """A call in a thread of its own, started at once. concurrent.futures would cost its import."""
-
-    def __init__(self, call: Callable[[], Session]) -> None:
-        super().__init__(name="edgekit-open")
-        self._call = call
-        self._result: Session | None = None
-        self._error: BaseException | None = None
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._result = self._call()
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            self._error = error
-
-    def result(self) -> Session:
-        """What the call returned, or its exception; after :meth:`join`."""
-        if self._result is None:
-            raise self._error or AssertionError("the thread was not joined")
-        return self._result
+    text = TextEncoder(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
+    session = open_session(bundle, variant, threads=threads or usable_threads(), spin=spin)
+    return Embedder(bundle, variant, detect_host(), text, session)
