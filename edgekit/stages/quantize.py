@@ -1,4 +1,4 @@
-"""Dynamic int8: weights by column, activations by tensor at run time; one file that is exact on every CPU.
+"""Dynamic int8: weights by column, activations by tensor at run time; products that are exact on every CPU.
 
 x86 without VNNI adds the products of two neighbouring rows (2i, 2i+1) of a weight into a signed 16-bit
 number that saturates, so the usual full-range int8 file answers wrongly there. The usual cure, 7-bit
