@@ -84,3 +84,36 @@ def test_installed_runtime_is_the_wheels_and_needs_no_build_side(installed):
     assert Path(facts["file"]).is_relative_to(installed)
     assert facts["load"]
     assert not {"torch", "transformers", "onnx", "optimum", "typer", "huggingface_hub"} & set(facts["modules"])
+
+
+# The tests that read no file of the checkout: what holds there holds for what is installed.
+DEVICE_TESTS = (
+    "test_bundle", "test_catalog", "test_cli", "test_cli_device", "test_embedding", "test_released",
+    "test_selection", "test_session", "test_text",
+)  # fmt: skip
+
+
+def test_device_tests_pass_on_the_installed_package(installed, tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        "import edgekit, pathlib\n"
+        f"assert pathlib.Path(edgekit.__file__).is_relative_to({str(installed)!r}), edgekit.__file__\n"
+    )
+    files = [str(ROOT / "tests" / "unit" / f"{name}.py") for name in DEVICE_TESTS]
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--confcutdir",
+        str(tmp_path),
+        "-p",
+        "conftest",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+    ]
+    environment = os.environ | {"PYTHONPATH": f"{installed}{os.pathsep}{tmp_path}", "PYTHONSAFEPATH": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, *files],
+        check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout
