@@ -36,6 +36,7 @@ from edgekit.stages import (
 )
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.data import Dataset
+from edgekit.stages.evaluate import Answers
 from edgekit.stages.evidence import Setting, Trial
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
@@ -101,7 +102,7 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
     with draft_folder(request.output) as folder:
         bench = _prepare(request, targets, dataset, folder, progress)
         if bench.setting.answers.doubts and not request.allow_unproven:
-            raise _unproven(request, bench)
+            raise _unproven(request, bench.setting)
         with progress.stage("check the export"):
             _check_export(bench, tuple(targets))
         shipped, tried = [], []
@@ -141,6 +142,20 @@ def _prepare(
         original = reference.load_reference(checkpoint, task, work)
         dataset = dataset or original.builtin() or _no_data(original)
         dataset.require(original.columns)
+    budgets = {**BUDGETS[MEASURES[task]], **(checkpoint.card.budgets if checkpoint.card else {})}
+    samples_min = max(budget.samples_min for budget in budgets.values())
+    setting = Setting(
+        task=task,
+        library=original.library,
+        architecture=checkpoint.source.architecture,
+        rewrites={},
+        data=dataset,
+        answers=Answers((), 0, (), ()),
+        host=detect_host(),
+        targets=targets,
+        allow_unproven=request.allow_unproven,
+    )
+    _refuse_early(request, original, setting, samples_min)
     with progress.stage("export"):
         graphs = {name: export.export(part) for name, part in original.parts().items()}
         rewrites: Counter[str] = Counter()
@@ -150,28 +165,12 @@ def _prepare(
         component_files.save(graphs, fp32)
         components = {name: package.component(graph) for name, graph in graphs.items()}
         del graphs
-    budgets = {**BUDGETS[MEASURES[task]], **(checkpoint.card.budgets if checkpoint.card else {})}
     with progress.stage("ask the reference"):
-        answers = evaluate.ask(
-            original,
-            dataset,
-            samples_min=max(budget.samples_min for budget in budgets.values()),
-            advance=progress.advance,
-        )
+        answers = evaluate.ask(original, dataset, samples_min=samples_min, advance=progress.advance)
     feeds = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
     return _Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
-        setting=Setting(
-            task=task,
-            library=original.library,
-            architecture=checkpoint.source.architecture,
-            rewrites=rewrites,
-            data=dataset,
-            answers=answers,
-            host=detect_host(),
-            targets=targets,
-            allow_unproven=request.allow_unproven,
-        ),
+        setting=replace(setting, rewrites=rewrites, answers=answers),
         calibrations={
             name: Calibration(fp32, name, feeds.get(name, ()), work / f"{name}-probe") for name in components
         },
@@ -179,6 +178,16 @@ def _prepare(
         folder=folder,
         budgets=budgets,
     )
+
+
+def _refuse_early(request: BuildRequest, original: reference.Reference, setting: Setting, samples_min: int) -> None:
+    """Before the export, which takes long: data of the user's that is too little to prove anything."""
+    if request.data is None or request.allow_unproven or len(setting.data.judged) >= samples_min:
+        return
+    cases = tuple(original.cases(setting.data.judged))
+    doubts = tuple(evaluate.too_few(len(cases), samples_min))  # a row may be several cases
+    if doubts:
+        raise _unproven(request, replace(setting, answers=Answers(cases, len(cases), (), doubts)))
 
 
 def _no_data(original: reference.Reference) -> Dataset:
@@ -279,10 +288,10 @@ def _failed(request: BuildRequest, bench: _Bench, tried: Sequence[Trial]) -> Par
     )
 
 
-def _unproven(request: BuildRequest, bench: _Bench) -> InconclusiveError:
-    path = _leave_evidence(request, evidence.parity_evidence(bench.setting, [], []))
+def _unproven(request: BuildRequest, setting: Setting) -> InconclusiveError:
+    path = _leave_evidence(request, evidence.parity_evidence(setting, [], []))
     return InconclusiveError(
-        f"parity cannot be proven: {'; '.join(bench.setting.answers.doubts)}",
+        f"parity cannot be proven: {'; '.join(setting.answers.doubts)}",
         hint=f"give more real texts with --data, or --allow-unproven to ship it marked so; see {path}",
     )
 

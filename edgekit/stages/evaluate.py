@@ -78,9 +78,7 @@ def ask(
     for start in range(0, len(cases), ASKED_AT_ONCE):
         raw += reference.raw([case.input for case in cases[start : start + ASKED_AT_ONCE]])
         advance(min(start + ASKED_AT_ONCE, len(cases)), len(cases))
-    doubts = []
-    if len(judged) < samples_min:
-        doubts.append(f"{len(judged)} inputs to judge on, {samples_min} are needed to tell")
+    doubts = too_few(len(judged), samples_min)
     if not all(np.isfinite(array).all() for answer in raw for array in answer.values()):
         doubts.append("the reference answers NaN or infinity")
     else:
@@ -89,6 +87,11 @@ def ask(
     if not doubts:
         doubts += reference.doubts(cases, raw)
     return Answers(cases, len(judged), tuple(raw), tuple(doubts))
+
+
+def too_few(judged: int, samples_min: int) -> list[str]:
+    """The doubt about fewer judged inputs than can tell; empty where there are enough."""
+    return [] if judged >= samples_min else [f"{judged} inputs to judge on, {samples_min} are needed to tell"]
 
 
 def evaluate(model: Answering, answers: Answers, budget: Budget, weight_checks: Sequence[Check]) -> Parity:

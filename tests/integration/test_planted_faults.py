@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgekit import catalog
+from edgekit import catalog, pipeline
 from edgekit.cli import main
 from edgekit.errors import ExportError, InconclusiveError, ParityError
 from edgekit.pipeline import BuildRequest, build
@@ -279,6 +279,21 @@ def test_ten_samples_prove_nothing(tiny_checkpoint, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.evidence", "ten.txt"]
     evidence = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())
     assert evidence["doubts"] == ["8 inputs to judge on, 100 are needed to tell"]  # a fifth is kept for calibration
+
+
+def test_too_few_samples_are_refused_before_the_export(tiny_checkpoint, tmp_path, monkeypatch):
+    texts = tmp_path / "ten.txt"
+    texts.write_text("\n".join(row["text"] for row in data.builtin_texts().judged[:10]), "utf-8")
+    request = BuildRequest(str(tiny_checkpoint), ("x86_64-avx2",), tmp_path / "bundle", data=texts)
+
+    def export(part):
+        raise AssertionError("exported")
+
+    monkeypatch.setattr(pipeline.export, "export", export)
+    with pytest.raises(InconclusiveError, match="8 inputs to judge on"):
+        build(request, Silent())
+    with pytest.raises(AssertionError, match="exported"):  # asked for, it is built all the same
+        build(dataclasses.replace(request, allow_unproven=True), Silent())
 
 
 def test_recipe_that_misses_the_budget_leaves_evidence_and_no_bundle(tiny_checkpoint, tmp_path, monkeypatch):
