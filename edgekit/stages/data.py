@@ -29,6 +29,7 @@ LONG_TEXTS: Final = 16
 MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_CELL: Final = 1 << 20
 TEXT: Final = "text"
+SHOWN: Final = 80  # characters of a row in an error
 
 Row = Mapping[str, str]
 """A row of data by column."""
@@ -58,14 +59,20 @@ class Dataset:
         Raises:
             DataError: A column is missing.
         """
-        for row in (*self.calibration, *self.judged):
-            for column in columns:
-                if column not in row:
-                    where = self.folder / self.name if self.folder else self.name
-                    raise DataError(
-                        f"{where}: no column {column!r}; its columns are {', '.join(row) or 'none'}",
-                        hint=nearest(column, tuple(row)) or f"the task needs the columns {', '.join(columns)}",
-                    )
+        rows = (*self.calibration, *self.judged)
+        where = self.folder / self.name if self.folder else self.name
+        for column in columns:
+            lacking = [row for row in rows if column not in row]
+            if not lacking:
+                continue
+            first = lacking[0]
+            hint = nearest(column, tuple(first)) or f"the task needs the columns {', '.join(columns)}"
+            if len(lacking) == len(rows):
+                found = f"no column {column!r}; its columns are {', '.join(first) or 'none'}"
+            else:
+                shown = json.dumps(dict(first), ensure_ascii=False)[:SHOWN]
+                found = f"{len(lacking)} of {len(rows)} rows have no {column!r}, the first is {shown}"
+            raise DataError(f"{where}: {found}", hint=hint)
 
     def long(self) -> tuple[Row, ...]:
         """A few long rows, made by joining neighbours: outliers grow with length, so they must be seen.

@@ -40,6 +40,7 @@ def test_every_form_gives_the_same_texts(tmp_path, name, content):
         ("a.csv", b"text,label\nx,y,z\n", "too many columns"),
         ("a.csv", b"id,text\n1\n", "too few columns"),
         ("a.csv", b'text\n"x\n', "line"),
+        ("a.csv", b"text,text\nx,y\n", "two columns are called 'text'"),
         ("a.jsonl", b"nonsense\n", "line 1"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', "lone surrogate"),
     ],
@@ -57,6 +58,13 @@ def test_a_missing_column_is_named_with_the_nearest(tmp_path):
     with pytest.raises(DataError, match=r"a\.jsonl: no column 'text'; its columns are txet") as caught:
         read_rows(path).require(["text", "label"])
     assert "'txet'" in caught.value.hint
+
+
+def test_a_column_that_only_some_rows_lack_shows_the_first_of_them(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "x"}\n{"text": "y", "label": "a"}\n{"text": "z"}\n')
+    with pytest.raises(DataError, match=r"""a\.jsonl: 2 of 3 rows have no 'label', the first is {"text": "x"}"""):
+        read_rows(path).require(["text", "label"])
 
 
 def test_what_is_no_string_stays_json_in_its_cell(tmp_path):
