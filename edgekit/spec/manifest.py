@@ -107,7 +107,7 @@ class Variant:
         opset: ONNX opset of the default domain.
         parity: Verdict, one of :data:`VERDICTS`.
         self_test_min: The least agreement with the golden answers that the self-test accepts, 1 being the
-            very same; see :mod:`edgekit.runtime.agreement`.
+            very same; see :func:`edgekit.runtime.answers.agreement`.
     """
 
     name: str
