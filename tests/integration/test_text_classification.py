@@ -106,6 +106,7 @@ def bert(built):
     return built("bert")
 
 
+@cache
 def original(checkpoint):
     with quiet():
         from transformers import pipeline as transformers_pipeline
@@ -167,12 +168,12 @@ def test_pipeline_opens_the_bundle_for_its_task_only(bert):
     for task in ("sentiment-analysis", "text-classification"):
         with pipeline(task, bundle) as model:
             assert_same(model(TEXTS), original(checkpoint)(TEXTS))
-    with pytest.raises(UsageError, match="is a bundle for text-classification, not for feature-extraction"):
+    with pytest.raises(UsageError, match=r"bundle .*for text-classification.* for feature-extraction"):
         pipeline("feature-extraction", bundle)
 
 
 def test_bundle_of_another_task_is_refused(bert, minilm):
-    with pytest.raises(UsageError, match="is a bundle for feature-extraction, not for sentiment-analysis"):
+    with pytest.raises(UsageError, match=r"bundle .*for feature-extraction.* for sentiment-analysis"):
         pipeline("sentiment-analysis", minilm.bundle)
 
 
