@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import UsageError
-from edgekit.runtime.scores import Doubles, softmax
+from edgekit.runtime.answers import softmax
 
+Doubles: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.int64]
 Booleans: TypeAlias = npt.NDArray[np.bool_]
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import UsageError
-from edgekit.runtime.scores import descending, softmax
+from edgekit.runtime.answers import softmax
 
 Decode: TypeAlias = Callable[[Sequence[int]], str]
 Filling: TypeAlias = dict[str, Any]
@@ -71,7 +71,7 @@ def as_fillings(
 
 def _best(scores: npt.NDArray[np.float64], top_k: int) -> npt.NDArray[np.int64]:
     if top_k >= len(scores):
-        return descending(scores)
+        return np.argsort(-scores, kind="stable").astype(np.int64)
     # Sorting a whole vocabulary for five words would cost more than finding them
     best = np.sort(np.argpartition(-scores, top_k - 1)[:top_k])
-    return best[descending(scores[best])]
+    return best[np.argsort(-scores[best], kind="stable")].astype(np.int64)

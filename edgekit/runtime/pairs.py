@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edgekit.errors import HostError, InputError, IntegrityError, UsageError
 from edgekit.runtime.text import CHARACTERS_PER_TOKEN, checked_text, cut_text, guarded
-from edgekit.spec.manifest import Tensor, TextSettings
+from edgekit.spec.manifest import Tensor
+from edgekit.spec.settings.text import TextSettings
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -47,6 +48,19 @@ class Bare:
     def words(self) -> Integers:
         """Index of the word, -1 for none, (tokens,)."""
         return _numbers(self._encoding.word_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Stride:
+    """How many tokens neighbouring windows share.
+
+    Attributes:
+        tokens: How many.
+        narrows: Whether it narrows to half a window where there is no room for it, instead of being refused.
+    """
+
+    tokens: int
+    narrows: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +129,9 @@ class PairEncoder:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
-    def encode(self, text: str, text_pair: str | None = None, *, truncation: Truncation = "longest_first") -> Encoded:
+    def encode(
+        self, text: str, text_pair: str | None = None, *, truncation: Truncation = "longest_first", where: str = ""
+    ) -> Encoded:
         """The tokens of one text or pair, at most ``max_length``, the end of the longer one dropped first.
 
         A text beyond ``max_length * 64`` characters is cut before it is tokenized, as
@@ -125,22 +141,23 @@ class PairEncoder:
             text: The text.
             text_pair: What stands beside it.
             truncation: What is shortened when both are too long together.
+            where: What errors begin with, such as the input's index.
 
         Raises:
             InputError: An item is no text, holds a lone surrogate, or leaves no room for the one that is kept whole.
         """
         bound = self.max_length * CHARACTERS_PER_TOKEN
-        named = _named(text, text_pair)
+        named = _named(where, text, text_pair)
         heads = [checked_text(name, item, bound) for name, item in named]
         pieces = [self._pieces(head) for head in heads]
         lengths = [len(piece) for piece in pieces]
         frame = self._pair if len(pieces) == 2 else self._single
-        shares = _shares(lengths, self._room(frame, self.max_length), truncation)
+        shares = _shares(where, lengths, self._room(frame, self.max_length), truncation)
         cut = any(len(head) < len(whole) for head, (_, whole) in zip(heads, named, strict=True))
         return frame.around(pieces, [(0, share) for share in shares], truncated=cut or shares != lengths)
 
     def windows(
-        self, text: str, text_pair: str | None = None, *, max_length: int | None = None, stride: int = 0
+        self, text: str, text_pair: str | None = None, *, max_length: int | None = None, stride: Stride, where: str = ""
     ) -> list[Encoded]:
         """All tokens of a text, or of what stands beside it, in windows that overlap; nothing is dropped.
 
@@ -149,6 +166,7 @@ class PairEncoder:
             text_pair: Split into windows.
             max_length: Tokens of a window, special ones included; None takes the model's.
             stride: Tokens that neighbours share.
+            where: What errors begin with, such as the input's index.
 
         Raises:
             InputError: An item is no text, holds a lone surrogate, is longer than :data:`MAX_CHARACTERS`, or
@@ -158,7 +176,7 @@ class PairEncoder:
         limit = self.max_length if max_length is None else max_length
         if not 1 <= limit <= self.max_length:
             raise UsageError(f"max_length {limit}: expected 1 to {self.max_length}")
-        named = _named(text, text_pair)
+        named = _named(where, text, text_pair)
         texts = [checked_text(name, item) for name, item in named]
         for (name, _), item in zip(named, texts, strict=True):
             if len(item) > MAX_CHARACTERS:
@@ -171,11 +189,12 @@ class PairEncoder:
         kept = len(pieces[0]) if len(pieces) == 2 else 0
         room = self._room(frame, limit) - kept
         if room < 1:
-            raise InputError(f"{kept} tokens of the text leave no room for what stands beside it within {limit}")
-        if not 0 <= stride < room:
-            raise UsageError(f"stride {stride}: expected 0 to {room - 1}, as a window has room for {room} tokens")
+            raise InputError(f"{where}{kept} tokens of the text leave no room for what stands beside it within {limit}")
+        shared = min(stride.tokens, room // 2) if stride.narrows else stride.tokens
+        if not 0 <= shared < room:
+            raise UsageError(f"stride {shared}: expected 0 to {room - 1}, as a window has room for {room} tokens")
         whole = [(0, kept)] * (len(pieces) - 1)
-        spans = _spans(len(pieces[-1]), room, stride)
+        spans = _spans(len(pieces[-1]), room, shared)
         return [frame.around(pieces, [*whole, span], truncated=False) for span in spans]
 
     def shorten(self, text: str, tokens: int, *, name: str = "text") -> str:
@@ -362,11 +381,12 @@ def group_by_length(encoded: Sequence[Encoded], batch_size: int) -> list[list[in
     ]
 
 
-def _named(text: str, text_pair: str | None) -> list[tuple[str, Any]]:
-    return [("text", text)] if text_pair is None else [("text", text), ("text_pair", text_pair)]
+def _named(where: str, text: str, text_pair: str | None) -> list[tuple[str, Any]]:
+    first = (f"{where}text", text)
+    return [first] if text_pair is None else [first, (f"{where}text_pair", text_pair)]
 
 
-def _shares(lengths: Sequence[int], room: int, truncation: Truncation) -> list[int]:
+def _shares(where: str, lengths: Sequence[int], room: int, truncation: Truncation) -> list[int]:
     """How many tokens of each text are kept, as tokenizers' own truncation of pairs decides it."""
     excess = sum(lengths) - room
     if excess <= 0:
@@ -382,7 +402,7 @@ def _shares(lengths: Sequence[int], room: int, truncation: Truncation) -> list[i
     shortened = 0 if truncation == "only_first" else 1
     if lengths[shortened] <= excess:
         raise InputError(
-            f"the {'text_pair' if shortened == 0 else 'text'} alone has {lengths[1 - shortened]} tokens, "
+            f"{where}the {'text_pair' if shortened == 0 else 'text'} alone has {lengths[1 - shortened]} tokens, "
             f"which leaves no room for what stands beside it within {room}"
         )
     shares = list(lengths)

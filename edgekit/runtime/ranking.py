@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import UsageError
-from edgekit.runtime.scores import descending, sigmoid, softmax
+from edgekit.runtime.answers import sigmoid, softmax
 
 _FUNCTIONS: Final[dict[str, Callable[[npt.NDArray[Any]], Any]]] = {
     "sigmoid": sigmoid,
@@ -60,7 +60,8 @@ def rank_documents(
     if top_k is not None and (not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1):
         raise UsageError(f"top_k {top_k!r}: expected an integer of at least 1, or None")
     ranked: list[dict[str, Any]] = [
-        {"corpus_id": int(index), "score": float(scores[index])} for index in descending(scores)[:top_k]
+        {"corpus_id": int(index), "score": float(scores[index])}
+        for index in np.argsort(-np.asarray(scores), kind="stable")[:top_k]
     ]
     if documents is None:
         return ranked

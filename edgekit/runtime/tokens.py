@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit.errors import UsageError
-from edgekit.runtime.scores import Doubles
 
 STRATEGIES: Final = ("none", "simple", "first", "average", "max")
 
+Doubles: TypeAlias = npt.NDArray[np.float64]
 Join: TypeAlias = Callable[[Sequence[str]], str]
 
 

@@ -7,13 +7,15 @@ By entailment it is the method of Yin et al. 2019, "Benchmarking Zero-shot Text 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import InputError, UsageError
-from edgekit.runtime.scores import Doubles, descending, softmax
+from edgekit.runtime.answers import softmax
+
+Doubles: TypeAlias = npt.NDArray[np.float64]
 
 TEMPLATE: Final = "This example is {}."
 
@@ -22,7 +24,7 @@ TEMPLATE: Final = "This example is {}."
 COSINE_SCALE: Final = 20.0
 
 
-def read_labels(labels: str | Sequence[str]) -> list[str]:
+def read_labels(labels: str | Sequence[str] | None) -> list[str]:
     """Candidate labels: a list, or a text with commas between them.
 
     Raises:
@@ -104,7 +106,7 @@ def by_embedding(
 
 def as_result(sequence: str, labels: Sequence[str], scores: Doubles) -> dict[str, Any]:
     """``{"sequence", "labels", "scores"}``, the likeliest label first."""
-    order = descending(scores)
+    order = np.argsort(-scores, kind="stable")
     return {
         "sequence": sequence,
         "labels": [labels[index] for index in order],

@@ -5,7 +5,7 @@ from functools import cache
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from edgekit.runtime.pairs import PairEncoder
-from edgekit.spec.manifest import TextSettings
+from edgekit.spec.settings.text import TextSettings
 
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "paris", "is", "in", "france", "who", "where", "was", "it", "old")
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,?!"

@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as arrays
 
 from edgekit.errors import UsageError
 from edgekit.runtime.answering import Search, Window, best_spans, find_answers
-from edgekit.runtime.scores import softmax
+from edgekit.runtime.answers import softmax
 
 CONTEXT = "Paris is in France"
 WORDS = [(0, 5), (6, 8), (9, 11), (12, 18)]

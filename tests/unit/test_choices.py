@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from edgekit.errors import InputError, UsageError
+from edgekit.runtime.answers import sigmoid, softmax
 from edgekit.runtime.masks import as_fillings, best_tokens
 from edgekit.runtime.ranking import activate, rank_documents
-from edgekit.runtime.scores import sigmoid, softmax
 from edgekit.runtime.zero_shot import as_result, by_embedding, by_entailment, hypotheses, read_labels
 
 NAMES = ["[CLS]", "cat", "dog", "sat", "[MASK]"]

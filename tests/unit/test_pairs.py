@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edgekit.errors import HostError, InputError, IntegrityError, UsageError
-from edgekit.runtime.pairs import MAX_CHARACTERS, PairEncoder, group_by_length
-from edgekit.spec.manifest import Tensor, TextSettings
+from edgekit.runtime.pairs import MAX_CHARACTERS, PairEncoder, Stride, group_by_length
+from edgekit.spec.manifest import Tensor
+from edgekit.spec.settings.text import TextSettings
 
 from .small_tokenizer import WORDS, bytelevel_json, encoder, wordpiece_json
 
@@ -59,7 +60,7 @@ def test_tokens_are_those_of_the_librarys_own_truncation(name, text, pair, max_l
 def test_windows_are_those_of_the_librarys_own_stride(name, text, pair, stride):
     maker = encoder(FILES[name], 40)
     question = maker.shorten(text, 10)
-    made = maker.windows(question, pair, max_length=18, stride=stride)
+    made = maker.windows(question, pair, max_length=18, stride=Stride(stride))
     theirs = library(FILES[name], 18, stride, "only_second").encode(question, pair)
     expected = [facts(item) for item in (theirs, *theirs.overflowing)]
     for item in made:
@@ -87,7 +88,7 @@ def test_only_the_first_is_shortened_when_asked(text, pair):
 @given(text=texts, stride=st.integers(0, 5))
 def test_windows_cover_every_token_and_stay_inside_the_text(text, stride):
     maker = encoder(FILES["wordpiece"])
-    windows = maker.windows(text, max_length=9, stride=stride)
+    windows = maker.windows(text, max_length=9, stride=Stride(stride))
     covered = set()
     for window in windows:
         offsets = window.offsets[window.sequence == 0]
@@ -128,20 +129,21 @@ def test_only_equally_long_ones_share_a_batch():
         group_by_length(items, 0)
 
 
-@pytest.mark.parametrize("call", ["encode", "windows"])
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [((3,), "text: expected a str, got int"), (("a", "\ud800"), "text_pair: character 0 is a lone surrogate")],
 )
-def test_what_is_no_text_is_a_typed_error(call, arguments, what):
+def test_what_is_no_text_is_a_typed_error(arguments, what):
     with pytest.raises(InputError, match=what):
-        getattr(encoder(FILES["wordpiece"]), call)(*arguments)
+        encoder(FILES["wordpiece"]).encode(*arguments)
+    with pytest.raises(InputError, match=what):
+        encoder(FILES["wordpiece"]).windows(*arguments, stride=Stride(0))
 
 
 def test_a_question_that_leaves_no_room_is_a_typed_error():
     maker = encoder(FILES["wordpiece"])
     with pytest.raises(InputError, match="leave no room"):
-        maker.windows("cat " * 40, "the mat", stride=2)
+        maker.windows("cat " * 40, "the mat", stride=Stride(2))
     with pytest.raises(InputError, match="leaves no room"):
         maker.encode("the mat", "cat " * 40, truncation="only_first")
 
@@ -149,7 +151,7 @@ def test_a_question_that_leaves_no_room_is_a_typed_error():
 @pytest.mark.parametrize(("limit", "stride"), [(0, 0), (17, 0), (8, 6), (8, -1), (8, 99)])
 def test_windows_that_make_no_sense_are_refused(limit, stride):
     with pytest.raises(UsageError):
-        encoder(FILES["wordpiece"]).windows("the cat", max_length=limit, stride=stride)
+        encoder(FILES["wordpiece"]).windows("the cat", max_length=limit, stride=Stride(stride))
 
 
 @pytest.mark.parametrize("text", ["a" * 5_000_000, " " * 5_000_000, "cat " * 1_000_000, "\u4e2d" * 2_000_000])
@@ -159,7 +161,7 @@ def test_huge_texts_take_bounded_time(text):
     assert len(maker.encode(text, text)) <= 16
     assert time.perf_counter() - began < 1
     with pytest.raises(InputError, match=f"at most {MAX_CHARACTERS}"):
-        maker.windows("a" * (MAX_CHARACTERS + 1))
+        maker.windows("a" * (MAX_CHARACTERS + 1), stride=Stride(0))
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"not json"])
@@ -171,6 +173,12 @@ def test_a_broken_tokenizer_is_an_integrity_error(data):
 def test_no_room_beside_special_tokens_is_refused():
     with pytest.raises(IntegrityError, match="no room beside 3 special tokens"):
         encoder(FILES["wordpiece"], 3).encode("a", "a")
+
+
+def test_a_stride_narrows_where_it_may():
+    maker = encoder(FILES["wordpiece"])
+    narrow = maker.windows("the cat", "mat " * 20, stride=Stride(99, narrows=True))
+    assert len(narrow) == len(maker.windows("the cat", "mat " * 20, stride=Stride((16 - 3 - 2) // 2)))
 
 
 def test_a_tokenizer_without_template_still_tells_the_two_apart():
