@@ -190,7 +190,7 @@ class PairEncoder:
         room = self._room(frame, limit) - kept
         if room < 1:
             raise InputError(f"{where}{kept} tokens of the text leave no room for what stands beside it within {limit}")
-        shared = min(stride.tokens, room // 2) if stride.narrows else stride.tokens
+        shared = room // 2 if stride.narrows and stride.tokens >= room else stride.tokens
         if not 0 <= shared < room:
             raise UsageError(f"stride {shared}: expected 0 to {room - 1}, as a window has room for {room} tokens")
         whole = [(0, kept)] * (len(pieces) - 1)

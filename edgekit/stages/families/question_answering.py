@@ -78,7 +78,15 @@ class AnsweringReference(TextReference):
         No such question was written by a person. They tell whether a variant marks the words the original marks.
         """
         texts = data.builtin_texts()
-        return replace(texts, calibration=tuple(_questions(texts.calibration)), judged=tuple(_questions(texts.judged)))
+        fitting = [
+            tuple(row for row in _questions(rows) if self._fits(row["question"]))
+            for rows in (texts.calibration, texts.judged)
+        ]
+        return replace(texts, calibration=fitting[0], judged=fitting[1])
+
+    def _fits(self, question: str) -> bool:
+        """Whether it leaves at least half a window to its context."""
+        return len(self.text.tokenizer(question)["input_ids"]) <= min(MAX_WINDOW, self.text.max_length) // 2
 
     @property
     def _no_answer(self) -> int:
