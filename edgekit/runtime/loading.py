@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from edgekit.bundle.reading import Bundle
-from edgekit.errors import HostError, UsageError
+from edgekit.errors import UsageError
 from edgekit.runtime.host import detect_host, usable_threads
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
@@ -76,7 +76,7 @@ def open_variant(
     Raises:
         UsageError: The bundle cannot be used for that task.
         IntegrityError: A file is not, byte for byte, what the manifest lists.
-        HostError: This onnxruntime cannot run it, or its task needs a newer edgekit.
+        HostError: This onnxruntime cannot run it.
     """
     module, _, name = _class_for(bundle.manifest.task, use).partition(":")
     opened = Opened(bundle, variant, detect_host(), threads=threads or usable_threads(), spin=spin)
@@ -89,18 +89,11 @@ def _open(path: Path, use: str | None, *, variant: str | None, threads: int | No
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
     bundle = Bundle.open(path)
-    if use is not None:
-        _class_for(bundle.manifest.task, use)
     chosen = check_host(bundle.manifest, detect_host(), onnxruntime_version(), variant)
     return open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
 
 
 def _class_for(task: str, use: str | None) -> str:
-    if task not in CLASSES:
-        raise HostError(
-            f"edgekit.json: task {task!r} is none that this edgekit answers",
-            hint="a newer edgekit may know it: pip install --upgrade edgekit",
-        )
     if use is None or use == task:
         return CLASSES[task]
     if (task, use) not in OTHER_USES:

@@ -95,8 +95,9 @@ class TextRanker(Model):
             UsageError: ``batch_size`` makes no sense, or the model is closed.
             HostError: ONNX Runtime failed.
         """
-        single = len(inputs) == 2 and all(isinstance(item, str) for item in inputs)
-        scores = activate(self._logits([inputs] if single else inputs, batch_size), self._settings.activation)
+        pairs, _ = listed(inputs)
+        single = len(pairs) == 2 and all(isinstance(item, str) for item in pairs)
+        scores = activate(self._logits([pairs] if single else pairs, batch_size), self._settings.activation)
         return np.float32(scores[0]) if single else scores
 
     def raw(self, inputs: Sequence[Input], *, batch_size: int = 1) -> list[Raw]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from edgekit.stages.quiet import quiet
 
-from ..unit.small_tokenizer import bytelevel_json
+from ..unit.small_tokenizer import bytelevel_json  # noqa: TID252 - tests are no installed package
 from .checkpoints import minilm_folder
 
 MAX_LENGTH = 64
