@@ -116,7 +116,7 @@ class TextReference(Reference):
         window: Tokens read at once, where the task reads fewer than the model can.
     """
 
-    outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {"logits": ("batch",)}
+    outputs: ClassVar[Mapping[str, tuple[str, ...]]]
     truncation: ClassVar[str] = "longest_first"
     window: ClassVar[int | None] = None
     pairs: ClassVar[bool] = False

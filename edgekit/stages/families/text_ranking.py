@@ -79,6 +79,7 @@ class RankingReference(TextReference):
 
     library: ClassVar[str] = "sentence-transformers"
     columns: ClassVar[tuple[str, ...]] = ("query", "document")
+    outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {OUTPUT: ("batch",)}
     pairs: ClassVar[bool] = True
 
     task: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
@@ -17,7 +16,7 @@ from edgekit.spec.settings.section import Section
 from edgekit.spec.settings.zero_shot import ZeroShotSettings
 from edgekit.stages import data
 from edgekit.stages.data import Dataset, Row
-from edgekit.stages.families.classification import label_names
+from edgekit.stages.families.classification import label_names, read_list
 from edgekit.stages.families.text import Asked, TextModel, TextReference, load_text_model
 from edgekit.stages.families.triplets import at_chance
 from edgekit.stages.fetch import Checkpoint
@@ -52,6 +51,7 @@ class EntailmentReference(TextReference):
     """A loaded model of natural language inference."""
 
     truncation: ClassVar[str] = "only_first"
+    outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {OUTPUT: ("batch",)}
     pairs: ClassVar[bool] = True
 
     task: str
@@ -105,7 +105,7 @@ class EntailmentReference(TextReference):
 
     def _case(self, row: Row, known: Sequence[str]) -> Case:
         given = row.get("candidate_labels", "")
-        labels = _read_list(given) if given else list(known)
+        labels = read_list(given, "candidate_labels") if given else list(known)
         if len(labels) < 2:
             raise DataError(f"candidate_labels: {', '.join(labels) or 'none'}: expected at least two to choose from")
         item = {"text": row["text"], "candidate_labels": labels}
@@ -115,10 +115,3 @@ class EntailmentReference(TextReference):
                 raise DataError(f"label {row['label']!r} is none of its candidates: {', '.join(labels)}")
             truth = {"logits": np.array([labels.index(row["label"])], np.int64)}
         return Case(item, self.size(item), truth)
-
-
-def _read_list(cell: str) -> list[str]:
-    try:
-        return read_labels(json.loads(cell) if cell.startswith("[") else cell)
-    except ValueError as error:
-        raise DataError(f"candidate_labels: not JSON: {error}") from error
