@@ -42,11 +42,7 @@ def ask(model: Model, inputs: Sequence[str], options: Mapping[str, Any]) -> list
     Raises:
         UsageError: The task has no such option.
     """
-    known = tuple(
-        name
-        for name, parameter in inspect.signature(model.__call__).parameters.items()  # its own, not Model's
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    )
+    known = tuple(inspect.signature(model.__call__).parameters)[1:]  # its own, not Model's; the first are the inputs
     for name in options:
         if name not in known:
             raise UsageError(
@@ -54,7 +50,7 @@ def ask(model: Model, inputs: Sequence[str], options: Mapping[str, Any]) -> list
                 hint=nearest(name, known) or f"its options: {', '.join(known)}",
             )
     answers: list[Any] = model([_fields(text) for text in inputs], **options)
-    return answers
+    return [answers] if model.unwraps_one and len(inputs) == 1 else answers
 
 
 def show(inputs: Sequence[str], answers: Sequence[Any], model: Model, screen: Screen) -> None:

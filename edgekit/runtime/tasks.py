@@ -6,5 +6,15 @@ from typing import Final
 
 CLASSES: Final = {
     "feature-extraction": "embedding:Embedder",
+    "fill-mask": "fill_mask:MaskFiller",
+    "question-answering": "question_answering:QuestionAnswerer",
     "text-classification": "classification:TextClassifier",
+    "text-ranking": "text_ranking:TextRanker",
+    "token-classification": "token_classification:TokenClassifier",
+    "zero-shot-classification": "zero_shot_classification:ZeroShotClassifier",
+}
+
+# What else a bundle can be used for: (its task, the task asked for).
+OTHER_USES: Final = {
+    ("feature-extraction", "zero-shot-classification"): "zero_shot_classification:EmbeddingZeroShotClassifier",
 }

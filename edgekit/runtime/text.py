@@ -43,7 +43,7 @@ class TextEncoder:
 
         self._settings = settings
         self._longest = settings.max_length * CHARACTERS_PER_TOKEN
-        self._tokenizer = _guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
+        self._tokenizer = guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if settings.max_length <= special:
             raise IntegrityError(
@@ -53,7 +53,7 @@ class TextEncoder:
             raise IntegrityError(f"edgekit.json: text: pad_id {settings.pad_id} is no token of {settings.tokenizer}")
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(settings.max_length)
-        trial = _guarded(lambda: self._tokenizer.encode("a"), IntegrityError, settings.tokenizer)
+        trial = guarded(lambda: self._tokenizer.encode("a"), IntegrityError, settings.tokenizer)
         if any(trial.type_ids):
             raise HostError(f"{settings.tokenizer}: token types other than 0 need a newer edgekit")
 
@@ -89,28 +89,45 @@ class TextEncoder:
         return {tensor.name: np.ascontiguousarray(made[tensor.name], dtype=tensor.dtype) for tensor in inputs}
 
     def _encode(self, index: int, text: str) -> list[int]:
-        if not isinstance(text, str):
-            raise InputError(f"text {index}: expected a str, got {type(text).__name__}")
-        text = self._cut(text)
-        if not text.isascii():
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"text {index}: character {error.start} is a lone surrogate, which is no text",
-                    hint="decode the source with errors='replace'",
-                ) from error
-        encoding = _guarded(lambda: self._tokenizer.encode(text), InputError, f"text {index}")
+        text = checked_text(f"text {index}", text, self._longest)
+        encoding = guarded(lambda: self._tokenizer.encode(text), InputError, f"text {index}")
         return list(encoding.ids)
 
-    def _cut(self, text: str) -> str:
-        if len(text) <= self._longest:
-            return text
-        head = text[: self._longest]
-        if text[self._longest].isspace():
-            return head
-        last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
-        return head[:last] if last > 0 else head
+
+def checked_text(name: str, text: Any, longest: int | None = None) -> str:
+    """A text that tokenizers can read: a ``str`` without lone surrogates.
+
+    Args:
+        name: What to call it in errors.
+        text: What was given.
+        longest: Cut it with :func:`cut_text` first, so that a huge text is not read to its end.
+
+    Raises:
+        InputError: It is no such text.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{name}: expected a str, got {type(text).__name__}")
+    head: str = text if longest is None else cut_text(text, longest)
+    if not head.isascii():
+        try:
+            head.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{name}: character {error.start} is a lone surrogate, which is no text",
+                hint="decode the source with errors='replace'",
+            ) from error
+    return head
+
+
+def cut_text(text: str, longest: int) -> str:
+    """The text, cut behind the last white space within ``longest`` characters where it is longer."""
+    if len(text) <= longest:
+        return text
+    head = text[:longest]
+    if text[longest].isspace():
+        return head
+    last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
+    return head[:last] if last > 0 else head
 
 
 def texts_of(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -152,7 +169,8 @@ def check_inputs(inputs: Iterable[Tensor]) -> None:
             )
 
 
-def _guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:
+def guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:
+    """Call into tokenizers; what it raises, panics included, becomes ``wrapper``."""
     try:
         return call()
     except Exception as error:

@@ -15,10 +15,15 @@ from edgekit.errors import IntegrityError, RecordError
 from edgekit.spec.checksum import seal
 from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
+from edgekit.spec.settings.answering import AnsweringSettings
 from edgekit.spec.settings.embedding import EmbeddingSettings
 from edgekit.spec.settings.labels import LabelSettings
+from edgekit.spec.settings.masks import MaskSettings
+from edgekit.spec.settings.ranking import RankingSettings
 from edgekit.spec.settings.section import Section
 from edgekit.spec.settings.text import TextSettings
+from edgekit.spec.settings.tokens import TokenSettings
+from edgekit.spec.settings.zero_shot import ZeroShotSettings
 from edgekit.spec.target import Target
 
 SCHEMA_MAJOR: Final = 2
@@ -33,7 +38,17 @@ VERDICTS: Final = ("pass", "fail", "unproven")
 
 # What may stand under "settings", by key.
 SECTIONS: Final[dict[str, type[Section]]] = {
-    kind.key: kind for kind in (TextSettings, EmbeddingSettings, LabelSettings)
+    kind.key: kind
+    for kind in (
+        AnsweringSettings,
+        EmbeddingSettings,
+        LabelSettings,
+        MaskSettings,
+        RankingSettings,
+        TextSettings,
+        TokenSettings,
+        ZeroShotSettings,
+    )
 }
 
 _Section = TypeVar("_Section", bound=Section)

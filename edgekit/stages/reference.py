@@ -29,7 +29,12 @@ from edgekit.stages.quiet import first_line, quiet
 # The module of edgekit.stages.families whose ``load`` makes the reference.
 FAMILIES: Final = {
     "feature-extraction": "embedding",
+    "fill-mask": "fill_mask",
+    "question-answering": "question_answering",
     "text-classification": "classification",
+    "text-ranking": "text_ranking",
+    "token-classification": "token_classification",
+    "zero-shot-classification": "zero_shot",
 }
 
 Feeds = Mapping[str, npt.NDArray[Any]]
