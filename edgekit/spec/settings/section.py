@@ -40,3 +40,7 @@ class Section(ABC):
     def files(self) -> tuple[str, ...]:
         """Paths in the bundle that it names: they must be listed."""
         return ()
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What a person wants to know, as pairs of a word and a phrase."""
+        return ()
