@@ -6,5 +6,8 @@ from typing import Final
 
 CLASSES: Final = {
     "feature-extraction": "embedding:Embedder",
+    "image-classification": "vision:ImageClassifier",
+    "image-feature-extraction": "vision:ImageEmbedder",
     "text-classification": "classification:TextClassifier",
+    "zero-shot-image-classification": "zero_shot_image:ZeroShotImageClassifier",
 }

@@ -51,8 +51,8 @@ class ZeroShotImageClassifier(Model):
     def __call__(
         self,
         images: Any,
-        candidate_labels: Sequence[str],
         *,
+        candidate_labels: Sequence[str] = (),
         hypothesis_template: str = TEMPLATE,
         batch_size: int = 1,
     ) -> list[Any]:
@@ -88,7 +88,7 @@ class ZeroShotImageClassifier(Model):
         return np.asarray(vectors[0]) if single else vectors
 
     def embed_texts(self, texts: str | Sequence[str]) -> Floats:
-        """Vectors of unit length, (texts, dimension), or (dimension,) for a single text, which is not put in a template.
+        """Vectors of unit length, (texts, dimension), or (dimension,) for a single text; no template is put around it.
 
         Raises:
             InputError: An item is no text; the message has its index.
@@ -107,7 +107,9 @@ class ZeroShotImageClassifier(Model):
         """
         name = RAW_KINDS[self._settings.activation]
         pixels = images_of(inputs)
-        asked = [(tuple(_labels(item.get("candidate_labels"))), item.get("hypothesis_template", TEMPLATE)) for item in inputs]
+        asked = [
+            (tuple(_labels(item.get("candidate_labels"))), item.get("hypothesis_template", TEMPLATE)) for item in inputs
+        ]
         rows: list[Raw] = []
         while len(rows) < len(inputs):
             start = len(rows)

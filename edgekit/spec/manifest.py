@@ -15,7 +15,10 @@ from edgekit.errors import IntegrityError, RecordError
 from edgekit.spec.checksum import seal
 from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
+from edgekit.spec.settings.contrast import ContrastSettings
 from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.features import FeatureSettings
+from edgekit.spec.settings.image import ImageSettings
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.section import Section
 from edgekit.spec.settings.text import TextSettings
@@ -33,7 +36,8 @@ VERDICTS: Final = ("pass", "fail", "unproven")
 
 # What may stand under "settings", by key.
 SECTIONS: Final[dict[str, type[Section]]] = {
-    kind.key: kind for kind in (TextSettings, EmbeddingSettings, LabelSettings)
+    kind.key: kind
+    for kind in (TextSettings, EmbeddingSettings, LabelSettings, ImageSettings, FeatureSettings, ContrastSettings)
 }
 
 _Section = TypeVar("_Section", bound=Section)

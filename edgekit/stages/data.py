@@ -2,7 +2,7 @@
 
 The built-in corpus is English prose from CPython's documentation strings, fixed and versioned. A file of
 the user's own replaces it: ``.txt`` (a text a line), or ``.csv``, ``.tsv`` and ``.jsonl`` with the columns of the
-task, such as ``text`` and ``label``.
+task, such as ``text`` and ``label``. Images and sound are files that a column names, or a folder of files.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Final
 
 from edgekit.errors import DataError, RecordError
 from edgekit.spec.reader import Table, nearest, parse_json
+from edgekit.stages.data_folder import KINDS, folder_rows
 
 CORPUS: Final = "en-1"
 PARAPHRASES: Final = "paraphrases-1"
@@ -29,6 +30,7 @@ LONG_TEXTS: Final = 16
 MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_CELL: Final = 1 << 20
 TEXT: Final = "text"
+FILE_COLUMNS: Final = frozenset(KINDS.values())
 
 Row = Mapping[str, str]
 """A row of data by column."""
@@ -101,11 +103,16 @@ def paraphrases() -> tuple[Triplet, ...]:
 
 
 def read_rows(path: Path) -> Dataset:
-    """Read a data file of the user's.
+    """Read a data file of the user's, or a folder of image or audio files.
 
     Raises:
         DataError: The file is missing, too large, not text, or holds no rows.
     """
+    if path.is_dir():
+        found, sha256 = folder_rows(path, CALIBRATION_ROWS + JUDGED_ROWS)
+        count = min(CALIBRATION_ROWS, len(found) // 5)
+        located = _located(found, path.resolve())
+        return Dataset(path.name, sha256, located[:count], located[count : count + JUDGED_ROWS], path.resolve())
     reader = {".txt": _lines, ".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: expected a .txt, .csv, .tsv or .jsonl file")
@@ -115,7 +122,7 @@ def read_rows(path: Path) -> Dataset:
                 f"{path}: larger than {MAX_BYTES >> 20} MiB", hint="a few thousand rows are plenty: take a sample"
             )
         data = path.read_bytes()
-        rows = list(reader(path, data.decode("utf-8-sig")))
+        rows: list[Row] = list(reader(path, data.decode("utf-8-sig")))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path given to --data") from error
     except UnicodeDecodeError as error:
@@ -135,8 +142,16 @@ def _long(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def _split(name: str, data: bytes, rows: Sequence[Row], calibration: int, folder: Path | None = None) -> Dataset:
-    judged = rows[calibration : calibration + JUDGED_ROWS]
-    return Dataset(name, hashlib.sha256(data).hexdigest(), tuple(rows[:calibration]), tuple(judged), folder)
+    located = _located(rows[: calibration + JUDGED_ROWS], folder) if folder else tuple(rows)
+    judged = located[calibration : calibration + JUDGED_ROWS]
+    return Dataset(name, hashlib.sha256(data).hexdigest(), located[:calibration], judged, folder)
+
+
+def _located(rows: Sequence[Row], folder: Path) -> tuple[Row, ...]:
+    """The rows with the files they name found from anywhere."""
+    return tuple(
+        {column: str(folder / cell) if column in FILE_COLUMNS else cell for column, cell in row.items()} for row in rows
+    )
 
 
 def _lines(path: Path, content: str) -> Iterator[Row]:  # noqa: ARG001 - one signature for all readers

@@ -29,7 +29,10 @@ from edgekit.stages.quiet import first_line, quiet
 # The module of edgekit.stages.families whose ``load`` makes the reference.
 FAMILIES: Final = {
     "feature-extraction": "embedding",
+    "image-classification": "vision",
+    "image-feature-extraction": "vision",
     "text-classification": "classification",
+    "zero-shot-image-classification": "contrast",
 }
 
 Feeds = Mapping[str, npt.NDArray[Any]]

@@ -53,3 +53,9 @@ class ContrastSettings(Section):
     def outputs(self) -> tuple[str, ...]:
         """The vectors of both."""
         return (self.image, self.text)
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What is scored."""
+        return (
+            ("answers", f"scores of pairs of an image and a text, by {self.activation}; vectors of {self.dimension}"),
+        )

@@ -39,3 +39,12 @@ class FeatureSettings(Section):
     def outputs(self) -> tuple[str, ...]:
         """The states, and what the pooler gives."""
         return (self.states, self.pooled) if self.pooled else (self.states,)
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """Where the vector comes from."""
+        return (
+            (
+                "answers",
+                f"vectors of {self.dimension}, {'pooled by the model' if self.pooled else 'mean of its states'}",
+            ),
+        )

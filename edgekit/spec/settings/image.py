@@ -120,6 +120,10 @@ class ImageSettings(Section):
         """The section as ``edgekit.json`` holds it."""
         return {"steps": [_step_json(step) for step in self.steps]}
 
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What size the model looks at."""
+        return (("reads", f"images, resized to {self.size[0]}x{self.size[1]} pixels"),)
+
     @classmethod
     def read(cls, table: Table) -> Self:
         """See :meth:`Section.read`; a step with a key of its own that is not known here is refused always."""

@@ -44,7 +44,7 @@ def load(checkpoint: Checkpoint, task: str, work: Path) -> Reference:
         model=model,
         tokenizer=words,
         labels=label_names(model.config),
-        activation=_activation(model.config),
+        activation=activation_of(model.config),
         max_length=tokenizer.max_length(words, model.config),
         tokenizer_json=tokenizer.tokenizer_json(words, checkpoint.folder),
     )
@@ -103,7 +103,7 @@ class ClassificationReference(Reference):
             Case(
                 {"text": row["text"]},
                 int(self._tokens([row["text"]])["input_ids"].shape[1]),
-                dict(_truth(row, self.labels, self.activation)),
+                dict(truth_of(row, self.labels, self.activation)),
             )
             for row in rows
         ]
@@ -139,7 +139,7 @@ def label_names(config: Any) -> tuple[str, ...]:
     return tuple(names[index] for index in range(len(names)))
 
 
-def _activation(config: Any) -> str:
+def activation_of(config: Any) -> str:
     """What transformers' pipeline applies."""
     problem = config.problem_type
     if problem == "regression":
@@ -149,7 +149,12 @@ def _activation(config: Any) -> str:
     return "softmax"
 
 
-def _truth(row: Row, labels: Sequence[str], activation: str) -> Iterator[tuple[str, Any]]:
+def truth_of(row: Row, labels: Sequence[str], activation: str) -> Iterator[tuple[str, Any]]:
+    """The right choice among exclusive labels, where the row has one.
+
+    Raises:
+        DataError: Its label is none of the model's.
+    """
     if "label" not in row or activation != "softmax":
         return
     if row["label"] not in labels:
