@@ -23,7 +23,7 @@ from edgekit.spec.settings.text import TextSettings
 from edgekit.stages import tokenizer
 from edgekit.stages.data import Row
 from edgekit.stages.export import Part
-from edgekit.stages.families.vision import PIXELS, sample_pixels
+from edgekit.stages.families.vision import PIXELS, pixel_axes, sample_pixels
 from edgekit.stages.fetch import Checkpoint
 from edgekit.stages.image_data import read_image
 from edgekit.stages.image_processor import image_settings, load_processor, processed
@@ -115,15 +115,14 @@ class ContrastReference(Reference):
         from edgekit.stages.families.contrast_modules import ImageEncoder, TextEncoder  # brings torch
 
         tokens = self._tokens(_SAMPLES)
-        text_axes: dict[str, tuple[str, ...]] = dict.fromkeys(tokens, ("batch", "sequence"))
-        if self.contrast.text_length:
-            text_axes = dict.fromkeys(tokens, ("batch",))
+        sequence = self.contrast.text_length or "sequence"
+        text_axes: dict[str, tuple[str | int, ...]] = dict.fromkeys(tokens, ("batch", sequence))
         return {
             "image": Part(
                 ImageEncoder(self.model),
                 {PIXELS: sample_pixels(self.images)},
                 (IMAGE,),
-                dict.fromkeys((PIXELS, IMAGE), ("batch",)),
+                {PIXELS: pixel_axes(self.images), IMAGE: ("batch",)},
             ),
             "text": Part(TextEncoder(self.model), tokens, (TEXT,), {**text_axes, TEXT: ("batch",)}),
         }
@@ -232,7 +231,7 @@ def _scale(model: Any) -> tuple[float, float]:
     if not hasattr(model, "logit_scale"):
         raise ExportError(f"{type(model).__name__}: has no logit_scale; bundles carry models of the CLIP kind")
     bias = getattr(model, "logit_bias", None)
-    return float(model.logit_scale.exp()), float(bias) if bias is not None else 0.0
+    return float(model.logit_scale.detach().exp()), float(bias.detach()) if bias is not None else 0.0
 
 
 def _dimension(model: Any, images: ImageSettings) -> int:

@@ -185,8 +185,13 @@ def ask(model: Any, processor: Any, images: Sequence[Pixels], batch_size: int) -
 
 
 def _part(model: Any, settings: ImageSettings, outputs: tuple[str, ...]) -> Part:
-    axes = dict.fromkeys((PIXELS, *outputs), ("batch",))
-    return Part(model, {PIXELS: sample_pixels(settings)}, outputs, axes)
+    axes: dict[str, tuple[str | int, ...]] = dict.fromkeys(outputs, ("batch",))
+    return Part(model, {PIXELS: sample_pixels(settings)}, outputs, axes | {PIXELS: pixel_axes(settings)})
+
+
+def pixel_axes(settings: ImageSettings) -> tuple[str | int, ...]:
+    """The dimensions of a graph's pixel values: the processor makes one size of every image."""
+    return ("batch", CHANNELS, *settings.size)
 
 
 def sample_pixels(settings: ImageSettings) -> Any:
