@@ -169,7 +169,9 @@ def _labels(labels: Any) -> list[str]:
     return list(labels)
 
 
-def _filled(template: str, label: str) -> str:
+def _filled(template: Any, label: str) -> str:
+    if not isinstance(template, str):
+        raise InputError(f"hypothesis_template: expected a str, got {type(template).__name__}")
     try:
         return template.format(label)
     except (AttributeError, IndexError, KeyError, ValueError) as error:
