@@ -9,6 +9,7 @@ import numpy as np
 from edgekit.errors import DataError, EdgekitError
 from edgekit.runtime.image_files import to_pixels
 from edgekit.runtime.resample import Pixels
+from edgekit.stages import synthetic_images
 
 ROOM: Final = 1.25  # the shorter edge is at most this many times the model's longer one
 _ENDS_WELL: Final = 4  # a longer edge of more than this many times the shorter one stays as it is
@@ -21,12 +22,14 @@ def read_image(path: str, size: tuple[int, int]) -> Pixels:
     the processor's by itself, and 800 photos would fill the memory.
 
     Args:
-        path: The file.
+        path: The file, or the name of a synthetic image.
         size: Height and width of what the model looks at, in pixels.
 
     Raises:
         DataError: It is no image.
     """
+    if synthetic_images.is_synthetic(path):
+        return synthetic_images.picture(path)
     try:
         pixels = to_pixels(path, "image")
     except EdgekitError as error:

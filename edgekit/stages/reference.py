@@ -217,4 +217,6 @@ def _task_of(checkpoint: Checkpoint) -> str:
     ):
         if name.endswith(head):
             return task
+    if "logit_scale_init_value" in checkpoint.config or checkpoint.config.get("model_type") in ("siglip", "siglip2"):
+        return "zero-shot-image-classification"
     return "feature-extraction"  # a bare encoder, or a masked language model whose encoder is wanted

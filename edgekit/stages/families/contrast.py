@@ -20,8 +20,8 @@ from edgekit.spec.settings.contrast import ContrastSettings
 from edgekit.spec.settings.image import ImageSettings
 from edgekit.spec.settings.section import Section
 from edgekit.spec.settings.text import TextSettings
-from edgekit.stages import tokenizer
-from edgekit.stages.data import Row
+from edgekit.stages import synthetic_images, tokenizer
+from edgekit.stages.data import Dataset, Row
 from edgekit.stages.export import Part
 from edgekit.stages.families.vision import PIXELS, pixel_axes, sample_pixels
 from edgekit.stages.fetch import Checkpoint
@@ -148,10 +148,15 @@ class ContrastReference(Reference):
         cases = []
         for row in rows:
             labels = _candidates(row, known)
-            truth = {name: np.array([labels.index(row["label"])])} if name == "logits" else {}
+            known_truth = name == "logits" and not synthetic_images.is_synthetic(row["image"])
+            truth = {name: np.array([labels.index(row["label"])])} if known_truth else {}
             image = read_image(row["image"], self.images.size)
             cases.append(Case({"image": image, "candidate_labels": labels}, truth=truth))
         return cases
+
+    def builtin(self) -> Dataset:
+        """Synthetic images, on which nothing can be proven."""
+        return synthetic_images.dataset()
 
     def feeds(self, inputs: Sequence[Input]) -> Mapping[str, list[Feeds]]:
         """Images and distinct texts, each by itself."""

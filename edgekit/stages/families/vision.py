@@ -20,7 +20,8 @@ from edgekit.spec.settings.features import FeatureSettings
 from edgekit.spec.settings.image import CHANNELS, ImageSettings
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.section import Section
-from edgekit.stages.data import Row
+from edgekit.stages import synthetic_images
+from edgekit.stages.data import Dataset, Row
 from edgekit.stages.export import Part
 from edgekit.stages.families.classification import activation_of, label_names, truth_of
 from edgekit.stages.fetch import Checkpoint
@@ -75,6 +76,10 @@ class ImageReference(Reference):
         """An image a row."""
         return [Case({"image": read_image(row["image"], self.settings.size)}) for row in rows]
 
+    def builtin(self) -> Dataset:
+        """Synthetic images, on which nothing can be proven."""
+        return synthetic_images.dataset()
+
     def feeds(self, inputs: Sequence[Input]) -> Mapping[str, list[Feeds]]:
         """The model's input."""
         return {"model": [{PIXELS: processed(self.processor, [image])} for image in images_of(inputs)]}
@@ -106,7 +111,9 @@ class ImageClassificationReference(ImageReference):
         return [
             Case(
                 {"image": read_image(row["image"], self.settings.size)},
-                truth=dict(truth_of(row, self.labels, self.activation)),
+                truth={}
+                if synthetic_images.is_synthetic(row["image"])
+                else dict(truth_of(row, self.labels, self.activation)),
             )
             for row in rows
         ]
