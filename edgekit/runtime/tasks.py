@@ -7,11 +7,14 @@ from typing import Final
 CLASSES: Final = {
     "feature-extraction": "embedding:Embedder",
     "fill-mask": "fill_mask:MaskFiller",
+    "image-classification": "vision:ImageClassifier",
+    "image-feature-extraction": "vision:ImageEmbedder",
     "question-answering": "question_answering:QuestionAnswerer",
     "text-classification": "classification:TextClassifier",
     "text-ranking": "text_ranking:TextRanker",
     "token-classification": "token_classification:TokenClassifier",
     "zero-shot-classification": "zero_shot_classification:ZeroShotClassifier",
+    "zero-shot-image-classification": "zero_shot_image:ZeroShotImageClassifier",
 }
 
 # What else a bundle can be used for: (its task, the task asked for).

@@ -16,7 +16,10 @@ from edgekit.spec.checksum import seal
 from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
 from edgekit.spec.settings.answering import AnsweringSettings
+from edgekit.spec.settings.contrast import ContrastSettings
 from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.features import FeatureSettings
+from edgekit.spec.settings.image import ImageSettings
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.masks import MaskSettings
 from edgekit.spec.settings.ranking import RankingSettings
@@ -41,7 +44,10 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     kind.key: kind
     for kind in (
         AnsweringSettings,
+        ContrastSettings,
         EmbeddingSettings,
+        FeatureSettings,
+        ImageSettings,
         LabelSettings,
         MaskSettings,
         RankingSettings,

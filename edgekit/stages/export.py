@@ -24,13 +24,14 @@ class Part:
         sample: Example inputs by name, torch tensors, in the order the graph shall have them. No dimension that is
             free may have the size 0 or 1, nor two that are independent the same one: the exporter would fix them.
         outputs: Names of the outputs to keep.
-        axes: Names of the leading dimensions of each input and output; each of these must come out free.
+        axes: The leading dimensions of each input and output: a name must come out free, a number stays. Where an
+            input has a number, every input must be here with all its dimensions.
     """
 
     module: Any
     sample: Mapping[str, Any]
     outputs: tuple[str, ...]
-    axes: Mapping[str, tuple[str, ...]]
+    axes: Mapping[str, tuple[str | int, ...]]
 
 
 def export(part: Part) -> ir.Model:
@@ -45,10 +46,9 @@ def export(part: Part) -> ir.Model:
     with quiet():
         from transformers.exporters import OnnxConfig, OnnxExporter
 
+        config = OnnxConfig(dynamic=True, dynamic_shapes=_free_dimensions(part), opset_version=OPSET)
         try:
-            exported = OnnxExporter().export(
-                part.module, dict(part.sample), OnnxConfig(dynamic=True, opset_version=OPSET)
-            )
+            exported = OnnxExporter().export(part.module, dict(part.sample), config)
         except Exception as error:
             raise ExportError(
                 f"{type(part.module).__name__}: the exporter failed: {first_line(error)}",
@@ -93,11 +93,31 @@ def _order_inputs(graph: ir.Graph, part: Part) -> None:
     graph.inputs[:] = [inputs[name] for name in part.sample if name in inputs]
 
 
-def _name_axes(value: ir.Value, axes: tuple[str, ...]) -> None:
+def _name_axes(value: ir.Value, axes: tuple[str | int, ...]) -> None:
     shape = value.shape
-    if shape is None or any(isinstance(dimension, int) for dimension in shape[: len(axes)]):
-        raise ExportError(
-            f"{value.name}: {' or '.join(axes)} is fixed in the exported graph: {shape}",
-            hint="the exporter took the sample's size for the only one: report it with the model's name",
-        )
+    if shape is None or len(shape) < len(axes):
+        raise ExportError(f"{value.name}: has shape {shape} in the exported graph; expected {axes}")
+    for axis, dimension in zip(axes, shape, strict=False):
+        if isinstance(dimension, int) and isinstance(axis, str):
+            raise ExportError(
+                f"{value.name}: {axis} is fixed in the exported graph: {shape}",
+                hint="the exporter took the sample's size for the only one: report it with the model's name",
+            )
+        if isinstance(dimension, int) and dimension != axis:
+            raise ExportError(f"{value.name}: has shape {shape} in the exported graph; expected {axes}")
     value.shape = ir.Shape([*axes, *shape[len(axes) :]])
+
+
+def _free_dimensions(part: Part) -> dict[str, dict[int, Any]] | None:
+    """What ``torch.export`` has to leave free where other dimensions stay; None lets it find out by itself.
+
+    A dimension that is free without need costs it minutes in models that reshape images into windows.
+    """
+    import torch
+
+    if not any(isinstance(axis, int) for name in part.sample for axis in part.axes.get(name, ())):
+        return None
+    return {
+        name: {place: torch.export.Dim.DYNAMIC for place, axis in enumerate(part.axes[name]) if isinstance(axis, str)}
+        for name in part.sample
+    }

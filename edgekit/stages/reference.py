@@ -35,6 +35,9 @@ FAMILIES: Final = {
     "text-ranking": "text_ranking",
     "token-classification": "token_classification",
     "zero-shot-classification": "zero_shot",
+    "image-classification": "vision",
+    "image-feature-extraction": "vision",
+    "zero-shot-image-classification": "contrast",
 }
 
 Feeds = Mapping[str, npt.NDArray[Any]]
@@ -219,4 +222,6 @@ def _task_of(checkpoint: Checkpoint) -> str:
     ):
         if name.endswith(head):
             return task
+    if "logit_scale_init_value" in checkpoint.config or checkpoint.config.get("model_type") in ("siglip", "siglip2"):
+        return "zero-shot-image-classification"
     return "feature-extraction"  # a bare encoder, or a masked language model whose encoder is wanted

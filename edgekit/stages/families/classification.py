@@ -35,7 +35,7 @@ def load(checkpoint: Checkpoint, task: str, work: Path) -> Reference:
         ExportError: The tokenizer cannot run on a device.
     """
     text = load_text_model(checkpoint, task, work)
-    return ClassificationReference(task, text, label_names(text.model.config), _activation(text.model.config))
+    return ClassificationReference(task, text, label_names(text.model.config), activation_of(text.model.config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ClassificationReference(TextReference):
 
     def _case(self, row: Row) -> Case:
         item = {name: row[name] for name in ("text", PAIR) if name in row}
-        return Case(item, self.size(item), _truth(row, self.labels, self.activation))
+        return Case(item, self.size(item), truth_of(row, self.labels, self.activation))
 
 
 def label_names(config: Any) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def label_names(config: Any) -> tuple[str, ...]:
     return tuple(names[index] for index in range(len(names)))
 
 
-def _activation(config: Any) -> str:
+def activation_of(config: Any) -> str:
     """What transformers' pipeline applies."""
     problem = config.problem_type
     if problem == "regression":
@@ -115,7 +115,7 @@ def read_list(cell: str, column: str) -> list[str]:
     return [part for part in found if part]
 
 
-def _truth(row: Row, labels: Sequence[str], activation: str) -> Mapping[str, npt.NDArray[np.int64]]:
+def truth_of(row: Row, labels: Sequence[str], activation: str) -> Mapping[str, npt.NDArray[np.int64]]:
     """The right label; of several at once, for each whether it is one (an empty cell is none of them)."""
     if "label" not in row or activation == "none":
         return {}
