@@ -1,0 +1,66 @@
+"""Documentation of many objects as text, for the models that write text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from training.sources import Documented, documented, package_folder, standard_library
+
+PACKAGES: Final = (
+    "networkx",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "sympy",
+    "torch",
+)  # torch and sentence-transformers bring them
+SHORTEST_SUMMARY, LONGEST_SUMMARY = 15, 120  # characters
+SHORTEST_BODY, LONGEST_BODY = 60, 400
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page of documentation says of one object.
+
+    Attributes:
+        text: Signature and description, on one line.
+        summary: The docstring's first paragraph, which the text does not hold.
+        module: Dotted name of the module.
+    """
+
+    text: str
+    summary: str
+    module: str
+
+
+def everything() -> Iterator[Documented]:
+    """The documented objects of the standard library and of the packages, one place after the other."""
+    yield from documented(standard_library())
+    for package in PACKAGES:
+        yield from documented(package_folder(package), package)
+
+
+def pages(objects: Iterable[Documented]) -> list[Page]:
+    """Objects with a summary and a description; of equal summaries or equal descriptions only the first."""
+    summaries: set[str] = set()
+    bodies: set[str] = set()
+    found: list[Page] = []
+    for thing in objects:
+        first, _, rest = thing.docstring.partition("\n\n")
+        summary, body = " ".join(first.split()), " ".join(rest.split())
+        if not (
+            SHORTEST_SUMMARY <= len(summary) <= LONGEST_SUMMARY and summary.endswith(".") and len(body) >= SHORTEST_BODY
+        ):
+            continue
+        if summary.lower() not in summaries and body.lower() not in bodies:
+            summaries.add(summary.lower())
+            bodies.add(body.lower())
+            found.append(Page(f"{thing.signature}: {shortened(body, LONGEST_BODY)}", summary, thing.module))
+    return found
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text's first words, at most that many characters of them."""
+    return text if len(text) <= longest else text[: longest + 1].rpartition(" ")[0]
