@@ -15,7 +15,7 @@ DEMO_EXTRAS := export,demo
 DEV_EXTRAS := export,demo,dev
 DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
-SOURCES := edgekit tests benchmarks
+SOURCES := edgekit tests benchmarks models
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-wheel lint format bench clean

@@ -1,40 +1,38 @@
-"""Train one of the reference models: ``python models/train.py NAME FOLDER``.
+"""Train one of the reference models: ``python models/train.py TRAINER FOLDER``.
 
-edgekit runs this in a process of its own (``edgekit export NAME``, ``make models``). Progress goes to standard
-output, a line ``DONE TOTAL`` now and then.
+A trainer is a file of ``training/`` that has ``TASK`` and ``train``. edgekit runs this in a process of its own
+(``edgekit export digits-vit``, ``make models``). Progress goes to standard output, a line ``DONE TOTAL`` now and then.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import os
 import platform
 import sys
 import time
 from pathlib import Path
 
-TRAINERS = {
-    "digits-vit": "digits_vit",
-    "docstring-summarizer": "docstring_summarizer",
-    "py-lm": "py_lm",
-    "py-modules": "py_modules",
-    "py-tokens": "py_tokens",
-}
+CODE = Path(__file__).parent / "training"
 
 
 def main() -> None:
     """Train the model named on the command line and write it into a folder that exists and is empty."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=sorted(TRAINERS))
+    parser.add_argument("trainer", choices=trainers())
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"  # nothing here needs a hub
-    train(arguments.name, arguments.folder)
+    train(arguments.trainer, arguments.folder)
 
 
-def train(name: str, folder: Path) -> None:
+def trainers() -> list[str]:
+    """Files of ``training/`` that train a model, without importing them."""
+    return sorted(path.stem for path in CODE.glob("*.py") if "\nTASK: Final" in path.read_text(encoding="utf-8"))
+
+
+def train(trainer: str, folder: Path) -> None:
     """Train, save, measure, and write the card from what was measured."""
     import torch
     import transformers
@@ -43,13 +41,12 @@ def train(name: str, folder: Path) -> None:
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    trainer = importlib.import_module(f"training.{TRAINERS[name]}")
+    module = importlib.import_module(f"training.{trainer}")
     started = time.monotonic()
     fitting.make_deterministic()
-    measured = trainer.train(folder, _report)
-    parameters = _parameters(folder)
+    measured = module.train(folder, _report)
     made = {
-        "parameters": parameters,
+        "parameters": _parameters(folder),
         "seed": fitting.SEED,
         "seconds": round(time.monotonic() - started),
         "threads": torch.get_num_threads(),
@@ -58,7 +55,8 @@ def train(name: str, folder: Path) -> None:
         "transformers": transformers.__version__,
         "machine": platform.machine(),
     }
-    checkpoint.write_facts(folder, name, trainer.TASK, measured, made)
+    name = trainer.replace("_", "-")
+    checkpoint.write_facts(folder, name, module.TASK, measured, made)
     if not measured.better_than_baselines():
         sys.exit(f"{name}: {measured.metric} {measured.value:.4g} is no better than {dict(measured.baselines)}")
 

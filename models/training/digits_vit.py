@@ -10,7 +10,6 @@ from training import checkpoint, fitting, scores
 from training.split import split
 
 TASK: Final = "image-classification"
-READS: Final = ("sklearn",)
 SIDE: Final = 16  # pixels the model sees; the images are larger, so that resizing is part of the task
 ENLARGED: Final = 4
 EPOCHS: Final = 40

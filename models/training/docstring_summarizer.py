@@ -13,7 +13,6 @@ from training.split import Split, sample, split
 from training.tokenizing import byte_level
 
 TASK: Final = "summarization"
-READS: Final = PACKAGES
 MAX_LENGTH: Final = 96
 MAX_SUMMARY: Final = 32
 VOCABULARY: Final = 4096

@@ -15,7 +15,6 @@ from training.split import sample, split
 from training.tokenizing import byte_level
 
 TASK: Final = "text-generation"
-READS: Final = PACKAGES
 WINDOW: Final = 128  # tokens the model is trained on at once
 MAX_LENGTH: Final = 512
 VOCABULARY: Final = 4096

@@ -14,7 +14,6 @@ from training.split import Split, split
 from training.tokenizing import wordpiece
 
 TASK: Final = "text-classification"
-READS: Final[tuple[str, ...]] = ()
 MAX_LENGTH: Final = 64
 VOCABULARY: Final = 6000
 EPOCHS: Final = 8

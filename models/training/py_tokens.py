@@ -18,7 +18,6 @@ from training.split import Split, sample, split
 from training.tokenizing import wordpiece
 
 TASK: Final = "token-classification"
-READS: Final[tuple[str, ...]] = ()
 MAX_LENGTH: Final = 96
 VOCABULARY: Final = 4000
 EPOCHS: Final = 4
