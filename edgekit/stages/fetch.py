@@ -11,7 +11,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ class Checkpoint:
         source: Identity, revision and licence, as they go into the bundle.
         config: The content of ``config.json``.
         card: The catalog's card, where the model is one of edgekit's own.
+        own_data: Files for calibration and for judging that came with it, in this order; None where none did.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class Checkpoint:
     source: Source
     config: Mapping[str, Any]
     card: ModelCard | None
+    own_data: tuple[Path, Path] | None = None
 
 
 def fetch(
@@ -83,7 +85,8 @@ def _from_card(card: ModelCard, revision: str | None, token: str | None) -> Chec
         if revision is not None:
             raise UsageError(f"{card.name} is trained on this machine: it has no revision {revision!r}")
         folder = train.trained(card, lambda _done, _total: None)
-        return _read(folder, f"edgekit/{card.name}", folder.name.rpartition("-")[2], card, allow_pickle=False)
+        read = _read(folder, f"edgekit/{card.name}", folder.name.rpartition("-")[2], card, allow_pickle=False)
+        return replace(read, own_data=(folder / train.CALIBRATION, folder / train.EVALUATION))
     folder = _packaged(origin) or _from_hub(origin.hub_id, revision or origin.revision, token, allow_pickle=False)
     checkpoint = _read(folder, origin.hub_id, revision or origin.revision, card, allow_pickle=False)
     if revision in (None, origin.revision) and checkpoint.source.weights_sha256 != origin.weights_sha256:

@@ -12,11 +12,11 @@ from training.prose import PACKAGES, Page, everything, pages
 from training.split import Split, sample, split
 from training.tokenizing import byte_level
 
-TASK: Final = "summarization"
-MAX_LENGTH: Final = 96
-MAX_SUMMARY: Final = 32
+TASK: Final = "text2text-generation"
+MAX_LENGTH: Final = 64
+MAX_SUMMARY: Final = 24
 VOCABULARY: Final = 4096
-EPOCHS: Final = 4
+EPOCHS: Final = 3
 BATCH: Final = 32
 EVALUATED: Final = 400
 IGNORED: Final = -100  # what transformers' losses skip
@@ -51,7 +51,7 @@ def train(folder: Path, report: fitting.Report) -> checkpoint.Measured:
             d_kv=32,
             d_ff=256,
             num_heads=4,
-            num_layers=3,
+            num_layers=2,
             num_decoder_layers=2,
             dropout_rate=0.05,
             feed_forward_proj="gated-gelu",

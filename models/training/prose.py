@@ -16,8 +16,8 @@ PACKAGES: Final = (
     "sympy",
     "torch",
 )  # torch and sentence-transformers bring them
-SHORTEST_SUMMARY, LONGEST_SUMMARY = 15, 120  # characters
-SHORTEST_BODY, LONGEST_BODY = 60, 400
+SHORTEST_SUMMARY, LONGEST_SUMMARY = 15, 80  # characters
+SHORTEST_BODY, LONGEST_BODY = 60, 300
 
 
 @dataclass(frozen=True, slots=True)
