@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -25,7 +26,7 @@ class Page:
     """What a page of documentation says of one object.
 
     Attributes:
-        text: Signature and description, on one line.
+        text: The object's name in words, then its description, on one line.
         summary: The docstring's first paragraph, which the text does not hold.
         module: Dotted name of the module.
     """
@@ -57,8 +58,19 @@ def pages(objects: Iterable[Documented]) -> list[Page]:
         if summary.lower() not in summaries and body.lower() not in bodies:
             summaries.add(summary.lower())
             bodies.add(body.lower())
-            found.append(Page(f"{thing.signature}: {shortened(body, LONGEST_BODY)}", summary, thing.module))
+            text = f"{in_words(thing.name or thing.module)}: {shortened(body, LONGEST_BODY)}"
+            found.append(Page(text, summary, thing.module))
     return found
+
+
+def in_words(name: str) -> str:
+    """The last part of a dotted name as lower-case words: ``a.MovingAverage`` and ``a.moving_average`` alike.
+
+    ``Box.__init__`` is "box init": such names say nothing without their class.
+    """
+    outer, _, last = name.rpartition(".")
+    told = f"{outer.rpartition('.')[2]} {last}" if last.startswith("__") else last
+    return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", told)).lower() or last
 
 
 def shortened(text: str, longest: int) -> str:

@@ -108,8 +108,24 @@ def test_a_sample_does_not_depend_on_the_order():
 def test_a_summary_is_the_first_paragraph_and_never_part_of_the_text(tree):
     found = prose.pages(sources.documented(tree))
     assert [page.summary for page in found] == ["Tools for tests.", "Put a thing into the box."]
-    assert found[1].text.startswith("put(thing, *more, key, **rest): Everything that was given")
+    assert found[1].text.startswith("put: Everything that was given")
     assert all(page.summary not in page.text for page in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("moving_average", "moving average"),
+        ("stats.MovingAverage", "moving average"),
+        ("HTTPServer.do_GET", "do get"),
+        ("in1d", "in 1 d"),
+        ("Box.__init__", "box init"),
+        ("__init__", "init"),
+        ("_", "_"),
+    ],
+)
+def test_a_name_becomes_words(name, words):
+    assert prose.in_words(name) == words
 
 
 def test_equal_summaries_and_equal_descriptions_count_once():
