@@ -18,7 +18,7 @@ PACKAGES: Final = (
     "torch",
 )  # torch and sentence-transformers bring them
 SHORTEST_SUMMARY, LONGEST_SUMMARY = 15, 80  # characters
-SHORTEST_BODY, LONGEST_BODY = 60, 300
+LONGEST_BODY: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Page:
     """What a page of documentation says of one object.
 
     Attributes:
-        text: The object's name in words, then its description, on one line.
+        text: The object's name in words, then its description if there is one, on one line.
         summary: The docstring's first paragraph, which the text does not hold.
         module: Dotted name of the module.
     """
@@ -44,21 +44,16 @@ def everything() -> Iterator[Documented]:
 
 
 def pages(objects: Iterable[Documented]) -> list[Page]:
-    """Objects with a summary and a description; of equal summaries or equal descriptions only the first."""
-    summaries: set[str] = set()
-    bodies: set[str] = set()
+    """Objects with a one-sentence summary; of equal summaries, or of equal descriptions, only the first."""
+    seen: set[str] = {""}
     found: list[Page] = []
     for thing in objects:
         first, _, rest = thing.docstring.partition("\n\n")
         summary, body = " ".join(first.split()), " ".join(rest.split())
-        if not (
-            SHORTEST_SUMMARY <= len(summary) <= LONGEST_SUMMARY and summary.endswith(".") and len(body) >= SHORTEST_BODY
-        ):
-            continue
-        if summary.lower() not in summaries and body.lower() not in bodies:
-            summaries.add(summary.lower())
-            bodies.add(body.lower())
-            text = f"{in_words(thing.name or thing.module)}: {shortened(body, LONGEST_BODY)}"
+        new = summary.lower() not in seen and (not body or body.lower() not in seen)
+        if new and SHORTEST_SUMMARY <= len(summary) <= LONGEST_SUMMARY and summary.endswith("."):
+            seen.update((summary.lower(), body.lower()))
+            text = f"{in_words(thing.name or thing.module)}: {shortened(body, LONGEST_BODY)}".strip()
             found.append(Page(text, summary, thing.module))
     return found
 

@@ -107,8 +107,9 @@ def test_a_sample_does_not_depend_on_the_order():
 
 def test_a_summary_is_the_first_paragraph_and_never_part_of_the_text(tree):
     found = prose.pages(sources.documented(tree))
-    assert [page.summary for page in found] == ["Tools for tests.", "Put a thing into the box."]
+    assert [page.summary for page in found] == ["Tools for tests.", "Put a thing into the box.", "Wait for an answer."]
     assert found[1].text.startswith("put: Everything that was given")
+    assert found[2].text == "ask:"
     assert all(page.summary not in page.text for page in found)
 
 
