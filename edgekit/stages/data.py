@@ -106,32 +106,6 @@ def read_rows(path: Path) -> Dataset:
     Raises:
         DataError: The file is missing, too large, not text, or holds no rows.
     """
-    parsed = _parse(path)
-    calibration = min(CALIBRATION_ROWS, len(parsed.rows) // 5)
-    return _split(path.name, parsed.data, parsed.rows, calibration, path.resolve().parent)
-
-
-def read_apart(calibration: Path, judged: Path) -> Dataset:
-    """Read data whose two parts are files of their own, as the reference models have them.
-
-    Raises:
-        DataError: As of :func:`read_rows`.
-    """
-    ranges, judging = (_parse(path) for path in (calibration, judged))
-    digest = hashlib.sha256(ranges.data + judging.data).hexdigest()
-    rows = ranges.rows[:CALIBRATION_ROWS], judging.rows[:JUDGED_ROWS]
-    return Dataset(f"{judged.parent.name}/{judged.name}", digest, *rows, judged.resolve().parent)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """A file's bytes, and its distinct rows that hold anything."""
-
-    data: bytes
-    rows: tuple[Row, ...]
-
-
-def _parse(path: Path) -> _Parsed:
     reader = {".txt": _lines, ".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: expected a .txt, .csv, .tsv or .jsonl file")
@@ -146,10 +120,26 @@ def _parse(path: Path) -> _Parsed:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path given to --data") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}", hint="save the file as UTF-8") from error
-    distinct = {tuple(row.items()): row for row in rows if any(cell.strip() for cell in row.values())}
+    distinct = list({tuple(row.items()): row for row in rows if any(cell.strip() for cell in row.values())}.values())
     if not distinct:
         raise DataError(f"{path}: holds no text")
-    return _Parsed(data, tuple(distinct.values()))
+    return _split(path.name, data, distinct, min(CALIBRATION_ROWS, len(distinct) // 5), path.resolve().parent)
+
+
+def read_apart(calibration: Path, judged: Path) -> Dataset:
+    """Read data whose two parts are files of their own, as the reference models have them.
+
+    Raises:
+        DataError: As of :func:`read_rows`.
+    """
+    ranges, judging = read_rows(calibration), read_rows(judged)
+    return Dataset(
+        name=f"{judged.parent.name}/{judged.name}",
+        sha256=hashlib.sha256(f"{ranges.sha256} {judging.sha256}".encode()).hexdigest(),
+        calibration=(ranges.calibration + ranges.judged)[:CALIBRATION_ROWS],
+        judged=(judging.calibration + judging.judged)[:JUDGED_ROWS],
+        folder=judging.folder,
+    )
 
 
 def _long(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -23,7 +23,8 @@ def test_each_file_is_one_part_and_both_are_named_by_the_digest(tmp_path):
     assert found.judged[0] == {"text": "judged 0"}
     assert found.folder == tmp_path.resolve()
     assert found.name == f"{tmp_path.name}/evaluation.jsonl"
-    assert found.sha256 == hashlib.sha256(calibration.read_bytes() + judged.read_bytes()).hexdigest()
+    digests = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (calibration, judged))
+    assert found.sha256 == hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 
 @pytest.mark.parametrize("missing", ["calibration.jsonl", "evaluation.jsonl"])
