@@ -15,10 +15,10 @@ DEMO_EXTRAS := export,demo
 DEV_EXTRAS := export,demo,dev
 DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
-SOURCES := edgekit tests benchmarks
+SOURCES := edgekit tests benchmarks models
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-wheel lint format bench clean
+.PHONY: help demo demo-summarize models test test-all test-wheel lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -29,6 +29,13 @@ demo: $(DEMO_READY) ## fresh machine to a verified bundle of MiniLM for all targ
 	$(BIN)/edgekit inspect $(BUNDLE)
 	$(BIN)/edgekit run $(BUNDLE) "The film was dreadful." "I hated that movie." "The film was developed."
 	$(BIN)/edgekit bench $(BUNDLE)
+
+models: $(DEMO_READY) ## train the reference models that are not in the cache yet (a quarter of an hour) and print what they reach
+	$(BIN)/python models/all.py
+
+demo-summarize: $(DEMO_READY) ## train the docstring summarizer (minutes, once), export it, and let the bundle write a summary
+	$(BIN)/edgekit export docstring-summarizer -t all -o bundles/docstring-summarizer --replace
+	$(BIN)/edgekit run bundles/docstring-summarizer --file docs/some-docstrings.txt
 
 test: lint ## lint and types, then every test but the long ones
 	$(BIN)/python -m pytest -m "not long"

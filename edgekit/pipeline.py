@@ -17,6 +17,7 @@ from edgekit.runtime.answers import WORST
 from edgekit.runtime.host import detect_host
 from edgekit.runtime.loading import open_variant
 from edgekit.spec.manifest import Manifest, Variant
+from edgekit.spec.model import Trained
 from edgekit.spec.parity import BUDGETS, Budget, Parity
 from edgekit.spec.progress import Progress
 from edgekit.spec.target import Target
@@ -32,6 +33,7 @@ from edgekit.stages import (
     package,
     recipes,
     reference,
+    train,
     weights,
 )
 from edgekit.stages.calibrate import Calibration
@@ -53,7 +55,7 @@ class BuildRequest:
         targets: Names of targets.
         output: The bundle's folder.
         task: A Hugging Face task name; from the checkpoint where None.
-        data: A file to calibrate and judge on; the built-in corpus where None.
+        data: A file to calibrate and judge on; the model's own or the built-in corpus where None.
         recipe: The only recipe to try; all in order where None.
         revision: Of the hub id.
         token: For the hub.
@@ -132,6 +134,7 @@ def _prepare(
 ) -> _Bench:
     work = folder / "work"
     work.mkdir()
+    _train(request.model, progress)
     with progress.stage("fetch"):
         checkpoint = fetch.fetch(
             request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle
@@ -139,7 +142,8 @@ def _prepare(
     with progress.stage("load the reference"):
         task = reference.resolve_task(checkpoint, request.task)
         original = reference.load_reference(checkpoint, task, work)
-        dataset = dataset or original.builtin() or _no_data(original)
+        own = data.read_apart(*checkpoint.own_data) if checkpoint.own_data else None
+        dataset = dataset or own or original.builtin() or _no_data(original)
         dataset.require(original.columns)
     with progress.stage("export"):
         graphs = {name: export.export(part) for name, part in original.parts().items()}
@@ -179,6 +183,14 @@ def _prepare(
         folder=folder,
         budgets=budgets,
     )
+
+
+def _train(model: str, progress: Progress) -> None:
+    """Train a model of the catalog that has to be trained and is not yet: minutes, so it is a stage of its own."""
+    card = catalog.models().get(model)
+    if card and isinstance(card.origin, Trained) and train.cached(card) is None:
+        with progress.stage("train"):
+            train.trained(card, progress.advance)
 
 
 def _no_data(original: reference.Reference) -> Dataset:

@@ -170,6 +170,22 @@ def _located(row: Row, folder: Path) -> Row:
     return {column: str(folder / cell) if column in columns else cell for column, cell in row.items()}
 
 
+def read_apart(calibration: Path, judged: Path) -> Dataset:
+    """Read data whose two parts are files of their own, as the reference models have them.
+
+    Raises:
+        DataError: As of :func:`read_rows`.
+    """
+    ranges, judging = read_rows(calibration), read_rows(judged)
+    return Dataset(
+        name=f"{judged.parent.name}/{judged.name}",
+        sha256=hashlib.sha256(f"{ranges.sha256} {judging.sha256}".encode()).hexdigest(),
+        calibration=(ranges.calibration + ranges.judged)[:CALIBRATION_ROWS],
+        judged=(judging.calibration + judging.judged)[:JUDGED_ROWS],
+        folder=judging.folder,
+    )
+
+
 def _long(rows: Sequence[Row]) -> tuple[Row, ...]:
     if any(set(row) != {TEXT} for row in rows):
         return ()
