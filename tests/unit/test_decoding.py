@@ -59,7 +59,7 @@ def test_what_the_encoder_says_is_read_at_every_step():
     assert answers == [expected([3], 20, encoder=3), expected([3], 20, encoder=5)]
     with pytest.raises(InputError, match="the prefill graph also takes encoder_attention_mask"):
         next(decoder.steps([[3]], GenerationOptions()))
-    with pytest.raises(InputError, match="encoder_hidden_states: shape .* does not fit"):
+    with pytest.raises(InputError, match=r"encoder_hidden_states: shape .* does not fit"):
         next(decoder.steps([[3]], GenerationOptions(), encoded=encoded | {"encoder_hidden_states": np.ones((1, 3))}))
 
 
@@ -178,7 +178,7 @@ def test_a_closed_model_says_so(graphs):
 
 def test_a_failure_in_the_graph_is_a_typed_error(graphs):
     """A graph that gives another shape than its manifest says."""
-    prefill, decode = graphs
+    prefill, _ = graphs
     outputs = tuple(dataclasses.replace(t, shape=(*t.shape[:-1], t.shape[-1] + 1)) for t in prefill.outputs)
     lying = Session(prefill._session, prefill.inputs, outputs, [])
     binding = lying.binding()
@@ -208,7 +208,7 @@ def test_a_binding_takes_only_what_the_graph_declares(graphs):
     with pytest.raises(InputError, match="input input_ids: expected int64, got float32"):
         binding.input("input_ids", Buffer("float32", 1), (1, 1))
     for shape in [(1,), (1, 2), (2, 1), (0, 1)]:
-        with pytest.raises(InputError, match="input input_ids: shape .* does not fit"):
+        with pytest.raises(InputError, match=r"input input_ids: shape .* does not fit"):
             binding.input("input_ids", Buffer("int64", 1), shape)
     with pytest.raises(InputError, match="not bound: attention_mask, input_ids"):
         binding.run()
