@@ -65,8 +65,8 @@ def _component(name, encoder, cache, kept=False):
     ]
     last = "with_positions"
     if kept:
-        inputs.append(Tensor("logit_positions", "int64", ("kept",)))
-        nodes.append(helper.make_node("Gather", [last, "logit_positions"], ["there"], axis=1))
+        inputs.append(Tensor("logit_positions", "int64", ("batch", "kept")))
+        nodes.append(helper.make_node("GatherElements", [last, "logit_positions"], ["there"], axis=1))
         last = "there"
     if decode:
         inputs.append(Tensor("past.0.key", cache, ("batch", 1, "past", 1)))
