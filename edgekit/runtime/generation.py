@@ -11,7 +11,7 @@ from edgekit.runtime.chat import ChatTemplate, check_messages
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
 from edgekit.runtime.text import TextEncoder, texts_of
-from edgekit.runtime.writer import Writer
+from edgekit.runtime.writer import Forced, Writer
 from edgekit.spec.settings.text import TextSettings
 
 Prompt = str | Sequence[Mapping[str, Any]]
@@ -107,14 +107,19 @@ class Generator(Model):
         prompts: list[Prompt] = [inputs] if single else _listed(inputs)  # type: ignore[list-item]  # _is_chat says so
         if batch_size < 1:
             raise UsageError(f"batch_size {batch_size}: expected at least 1")
-        rows = [self._ids(index, prompt, continue_final_message, given) for index, prompt in enumerate(prompts)]
+        rows = [
+            self._ids(index, prompt, given, continued=continue_final_message) for index, prompt in enumerate(prompts)
+        ]
         written = [
             texts
             for first in range(0, len(rows), batch_size)
             for texts in self._writer.write(rows[first : first + batch_size], changes, copies=num_return_sequences)
         ]
         answers = [
-            [{"generated_text": _full(prompt, text, continue_final_message) if return_full_text else text} for text in texts]
+            [
+                {"generated_text": _full(prompt, text, continued=continue_final_message) if return_full_text else text}
+                for text in texts
+            ]
             for prompt, texts in zip(prompts, written, strict=True)
         ]
         return answers[0] if single else answers
@@ -162,7 +167,7 @@ class Generator(Model):
             "seed": seed,
         }
         given = {"tools": tools, "documents": documents, "variables": template_variables}
-        return self._writer.stream(self._ids(0, prompt, continue_final_message, given), changes)
+        return self._writer.stream(self._ids(0, prompt, given, continued=continue_final_message), changes)
 
     def raw(self, inputs: Sequence[Input], *, batch_size: int = 1) -> list[Raw]:
         """``{"logits": (places, vocabulary)}`` for the next tokens of ``{"text": str}``, the last ones of it.
@@ -170,22 +175,11 @@ class Generator(Model):
         With a field ``target`` for the next tokens of that behind the text. Half of the places are prefilled and the
         others decoded over the cache, so that both graphs answer for what they do when text is generated.
         """
-        rows = [self._judged(index, item, text) for index, (item, text) in enumerate(zip(inputs, texts_of(inputs)))]
-        answers: dict[int, Raw] = {}
-        by_shape: dict[tuple[int, int], list[int]] = {}
-        for index, (ids, wanted) in enumerate(rows):
-            by_shape.setdefault((len(ids), wanted), []).append(index)
-        for (length, wanted), places in by_shape.items():
-            for first in range(0, len(places), batch_size):
-                batch = places[first : first + batch_size]
-                logits = self._writer.decoder.teacher_forced(
-                    [rows[place][0] for place in batch], length - wanted // 2, wanted
-                )
-                answers |= {place: {"logits": row} for place, row in zip(batch, logits, strict=True)}
-        return [answers[index] for index in range(len(rows))]
+        texts = texts_of(inputs)
+        rows = [self._judged(index, item, text) for index, (item, text) in enumerate(zip(inputs, texts, strict=True))]
+        return self._writer.judge(rows, batch_size=batch_size)
 
-    def _judged(self, index: int, item: Input, text: str) -> tuple[list[int], int]:
-        """The ids to run, and behind how many of the last the logits are wanted."""
+    def _judged(self, index: int, item: Input, text: str) -> Forced:
         prompt = self._text.encode([text])[0] or self._start(index)
         ids, wanted = prompt, self._settings.judged_places
         if "target" in item:
@@ -193,15 +187,14 @@ class Generator(Model):
             ids = [*prompt, *target[:wanted]][: self._text.max_length]
             wanted = len(ids) - len(prompt)
         wanted = max(1, min(wanted, len(ids) - 1))
-        return ids[: max(len(ids) - 1, 1)], wanted
+        known = ids[: max(len(ids) - 1, 1)]  # nothing is known to come after the last
+        return Forced(known, len(known) - wanted // 2, wanted)
 
-    def _ids(
-        self, index: int, prompt: Prompt, continue_final: bool | None, given: Mapping[str, Any]
-    ) -> list[int]:
+    def _ids(self, index: int, prompt: Prompt, given: Mapping[str, Any], *, continued: bool | None) -> list[int]:
         if isinstance(prompt, str):
             return self._text.whole(index, prompt) or self._start(index)
         check_messages(prompt)
-        continued = _continued(prompt, continue_final)
+        continued = _continued(prompt, continued=continued)
         text = self._chat().render(
             prompt, add_generation_prompt=not continued, continue_final_message=continued, **given
         )
@@ -236,14 +229,14 @@ def _listed(inputs: Any) -> list[Prompt]:
     return list(inputs)
 
 
-def _continued(messages: Sequence[Mapping[str, Any]], wanted: bool | None) -> bool:
-    return messages[-1]["role"] == "assistant" if wanted is None else wanted
+def _continued(messages: Sequence[Mapping[str, Any]], *, continued: bool | None) -> bool:
+    return messages[-1]["role"] == "assistant" if continued is None else continued
 
 
-def _full(prompt: Prompt, text: str, continue_final: bool | None) -> str | list[Mapping[str, Any]]:
+def _full(prompt: Prompt, text: str, *, continued: bool | None) -> str | list[Mapping[str, Any]]:
     if isinstance(prompt, str):
         return prompt + text
-    if not _continued(prompt, continue_final):
+    if not _continued(prompt, continued=continued):
         return [*prompt, {"role": "assistant", "content": text}]
     last = prompt[-1]
     content = last["content"]

@@ -131,9 +131,7 @@ class TextEncoder:
         return list(self._tokens(index, self._cut(text), special=special).ids)
 
     def _tokens(self, index: int, text: str, *, special: bool) -> Encoding:
-        return guarded(
-            lambda: self._tokenizer.encode(text, add_special_tokens=special), InputError, f"text {index}"
-        )
+        return guarded(lambda: self._tokenizer.encode(text, add_special_tokens=special), InputError, f"text {index}")
 
     def _check(self, index: int, text: str) -> None:
         if not isinstance(text, str):

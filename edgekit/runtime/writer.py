@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy.typing as npt
 
 from edgekit.errors import UsageError
+from edgekit.runtime.answers import Raw
 from edgekit.runtime.decoding import Decoder
 from edgekit.runtime.detokenizing import Detokenizer, StopStrings, TokenTexts
 from edgekit.runtime.opened import Opened
@@ -16,6 +18,24 @@ from edgekit.runtime.text import TextEncoder
 from edgekit.spec.settings.generation import GenerationSettings
 
 Encoded = Mapping[str, npt.NDArray[Any]]
+"""What the graphs take of the encoder, by name: states and mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """A row that a model is made to go along.
+
+    Attributes:
+        ids: What the decoder reads.
+        prefilled: How many of them at once; the others one by one over the cache.
+        wanted: Behind how many of the last the logits are wanted.
+        source: What the encoder reads, if there is one.
+    """
+
+    ids: Sequence[int]
+    prefilled: int
+    wanted: int
+    source: Sequence[int] = ()
 
 
 class Writer:
@@ -98,6 +118,43 @@ class Writer:
         """
         return self._pieces(list(prompt), self._options([prompt], changes, 1), encoded)
 
+    def judge(
+        self,
+        rows: Sequence[Forced],
+        *,
+        batch_size: int,
+        encode: Callable[[Sequence[Sequence[int]]], Encoded] | None = None,
+    ) -> list[Raw]:
+        """The logits behind the last tokens of given rows, ``{"logits": (wanted, vocabulary)}`` each.
+
+        Args:
+            rows: What to read; only rows of one form share a batch.
+            batch_size: Rows run at once, at most.
+            encode: Makes of several sources what the graphs take of the encoder.
+
+        Raises:
+            InputError: A row is too long.
+            UsageError: ``batch_size`` is less than 1.
+            HostError: ONNX Runtime failed.
+        """
+        if batch_size < 1:
+            raise UsageError(f"batch_size {batch_size}: expected at least 1")
+        by_form: dict[tuple[int, ...], list[int]] = {}
+        for place, row in enumerate(rows):
+            by_form.setdefault((len(row.ids), row.prefilled, row.wanted, len(row.source)), []).append(place)
+        answers: dict[int, Raw] = {}
+        for (_, prefilled, wanted, _), places in by_form.items():
+            for first in range(0, len(places), batch_size):
+                batch = places[first : first + batch_size]
+                logits = self.decoder.teacher_forced(
+                    [rows[place].ids for place in batch],
+                    prefilled,
+                    wanted,
+                    encoded=encode([rows[place].source for place in batch]) if encode else None,
+                )
+                answers |= {place: {"logits": row} for place, row in zip(batch, logits, strict=True)}
+        return [answers[place] for place in range(len(rows))]
+
     def _pieces(self, prompt: list[int], options: GenerationOptions, encoded: Encoded | None) -> Iterator[str]:
         detokenizer = Detokenizer(self.texts)
         stops = StopStrings(self.texts, options.stop_strings, prompt) if options.stop_strings else None
@@ -108,9 +165,7 @@ class Writer:
         if piece := detokenizer.end():
             yield piece
 
-    def _options(
-        self, prompts: Sequence[Sequence[int]], changes: Mapping[str, Any], copies: int
-    ) -> GenerationOptions:
+    def _options(self, prompts: Sequence[Sequence[int]], changes: Mapping[str, Any], copies: int) -> GenerationOptions:
         options = GenerationOptions.of(self.settings, changes, prompt_length=max(map(len, prompts), default=0))
         if not isinstance(copies, int) or copies < 1:
             raise UsageError(f"num_return_sequences {copies!r}: expected an integer, at least 1")
