@@ -203,7 +203,7 @@ def test_graphs_that_are_no_pair_are_refused(graphs):
     with pytest.raises(IntegrityError, match=r"prefill: its outputs are .*expected"):
         Decoder(Session(prefill._session, prefill.inputs, prefill.outputs[:1], []), decode, pad_id=0, max_positions=0)
     logits = Tensor("logits", "float32", ("batch", "sequence", "vocabulary"))
-    free = Session(prefill._session, prefill.inputs, (logits, prefill.outputs[1]), [])
+    free = Session(prefill._session, prefill.inputs, (logits, *prefill.outputs[1:]), [])
     with pytest.raises(IntegrityError, match="logits: the last size is free"):
         Decoder(free, decode, pad_id=0, max_positions=0)
 
