@@ -6,7 +6,8 @@ import pytest
 
 from edgekit.errors import HostError, UsageError
 from edgekit.runtime.sampling import GenerationOptions, Sampler, softmax
-from edgekit.spec.settings.generation import GenerationSettings
+
+from .tiny_generator import generation
 
 LOGITS = np.array([[2.0, -1.0, 0.5, 1.0, -3.0, 0.0]], dtype=np.float32)
 NONE = np.zeros((1, 0), dtype=np.int64)
@@ -175,30 +176,27 @@ def test_ids_that_are_no_tokens_do_not_count_but_cannot_be_forced():
             Sampler(GenerationOptions(**forced), prompt_length=1, vocabulary=6)
 
 
-def settings(**changes):
-    fields = {
-        "kind": "decoder", "layers": 1, "eos_ids": (2,), "pad_id": 0, "bos_id": None, "decoder_start_id": None,
-        "max_positions": 0, "do_sample": False, "num_beams": 1, "temperature": 1.0, "top_k": 50, "top_p": 1.0,
-        "min_p": 0.0, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "max_length": None,
-        "max_new_tokens": None, "min_length": 0, "min_new_tokens": 0, "forced_bos_id": None, "forced_eos_ids": (),
-        "suppress_ids": (), "begin_suppress_ids": (), "prefixes": {}, "clean_up": False, "chat_template": "",
-        "special_tokens": {},
-    }  # fmt: skip
-    return GenerationSettings(**(fields | changes))
-
-
 def test_options_come_from_the_call_then_the_bundle_then_the_defaults():
-    bundle = settings(do_sample=True, temperature=0.6, top_k=20, max_new_tokens=64)
+    bundle = generation(do_sample=True, temperature=0.6, top_k=20, max_new_tokens=64, eos_ids=(2,))
     options = GenerationOptions.of(bundle, {"temperature": 0.9, "top_k": None}, prompt_length=5)
     assert (options.do_sample, options.temperature, options.top_k, options.max_new_tokens) == (True, 0.9, 20, 64)
     assert options.eos_ids == (2,)
-    assert GenerationOptions.of(settings(), {}, prompt_length=5).max_new_tokens == 256
-    assert GenerationOptions.of(settings(max_length=20), {}, prompt_length=5).max_new_tokens == 15
-    assert GenerationOptions.of(settings(max_length=20), {}, prompt_length=25).max_new_tokens == 1
-    assert GenerationOptions.of(settings(max_length=20), {"max_new_tokens": 7}, prompt_length=5).max_new_tokens == 7
-    assert GenerationOptions.of(settings(temperature=0.0), {}, prompt_length=5).temperature == 1
+    assert GenerationOptions.of(generation(max_new_tokens=None), {}, prompt_length=5).max_new_tokens == 256
+    assert (
+        GenerationOptions.of(generation(max_length=20, max_new_tokens=None), {}, prompt_length=5).max_new_tokens == 15
+    )
+    assert (
+        GenerationOptions.of(generation(max_length=20, max_new_tokens=None), {}, prompt_length=25).max_new_tokens == 1
+    )
+    assert (
+        GenerationOptions.of(
+            generation(max_length=20, max_new_tokens=None), {"max_new_tokens": 7}, prompt_length=5
+        ).max_new_tokens
+        == 7
+    )
+    assert GenerationOptions.of(generation(temperature=0.0), {}, prompt_length=5).temperature == 1
 
 
 @pytest.mark.parametrize(("given", "taken"), [("stop", ("stop",)), (["a", "b"], ("a", "b")), (None, ())])
 def test_stop_strings_are_one_or_several(given, taken):
-    assert GenerationOptions.of(settings(), {"stop_strings": given}, prompt_length=1).stop_strings == taken
+    assert GenerationOptions.of(generation(), {"stop_strings": given}, prompt_length=1).stop_strings == taken
