@@ -6,6 +6,7 @@ import pytest
 from edgekit.errors import ExportError
 from edgekit.stages import component_files, recipes, weights
 from edgekit.stages.export import export
+from edgekit.stages.generation_defaults import decoder_layers
 from edgekit.stages.generation_parts import generation_parts
 
 from .tiny_generators import CONFIGS, NEW_TOKENS, Loop, asked, greedy, tiny_model
@@ -36,6 +37,12 @@ def test_greedy_text_is_that_of_transformers(exported, batch):
     assert expected.shape == (batch, NEW_TOKENS)
     assert len(np.unique(expected)) > 3, "a text of one token would prove nothing"
     assert (found == expected).all(), f"differ from token {int((found != expected).any(axis=0).argmax())} on"
+
+
+def test_the_layers_with_a_cache_are_counted(exported):
+    model, folder = exported
+    decode = component_files.load_one(folder, "decode").graph
+    assert decoder_layers(model.config) == sum(value.name.endswith(".key") for value in decode.outputs)
 
 
 def test_weights_are_stored_once(exported):

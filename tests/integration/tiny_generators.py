@@ -17,7 +17,7 @@ _ROTARY = {**_SIZES, "num_attention_heads": 4, "num_key_value_heads": 2, "max_po
 _PAIR = {
     "vocab_size": VOCABULARY,
     "d_model": 64,
-    "encoder_layers": 2,
+    "encoder_layers": 1,
     "decoder_layers": 2,
     "encoder_attention_heads": 4,
     "decoder_attention_heads": 4,
@@ -36,7 +36,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "sliding_window": 12,
         "layer_types": ["sliding_attention", "full_attention"],
     },
-    "t5": {"vocab_size": VOCABULARY, "d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4},
+    "t5": {
+        "vocab_size": VOCABULARY,
+        "d_model": 64,
+        "d_kv": 16,
+        "d_ff": 96,
+        "num_layers": 1,
+        "num_decoder_layers": 2,
+        "num_heads": 4,
+    },
     "bart": {**_PAIR, "max_position_embeddings": 512},
     "whisper": _SPEECH,
 }
