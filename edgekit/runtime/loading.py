@@ -15,7 +15,7 @@ from edgekit.runtime.selection import check_host
 from edgekit.runtime.session import onnxruntime_version
 from edgekit.runtime.tasks import CLASSES, OTHER_USES
 from edgekit.spec.manifest import Variant
-from edgekit.spec.task import SYNONYMS
+from edgekit.spec.task import canonical
 
 MAX_THREADS = 1024
 
@@ -56,7 +56,7 @@ def pipeline(task: str, model: str | os.PathLike[str], *, threads: int | None = 
         IntegrityError: See :func:`load`.
         HostError: See :func:`load`.
     """
-    return _open(Path(model), SYNONYMS.get(task, task), variant=None, threads=threads, spin=spin)
+    return _open(Path(model), canonical(task), variant=None, threads=threads, spin=spin).named(task)
 
 
 def open_variant(

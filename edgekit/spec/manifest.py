@@ -19,6 +19,7 @@ from edgekit.spec.settings.answering import AnsweringSettings
 from edgekit.spec.settings.contrast import ContrastSettings
 from edgekit.spec.settings.embedding import EmbeddingSettings
 from edgekit.spec.settings.features import FeatureSettings
+from edgekit.spec.settings.generation import GenerationSettings
 from edgekit.spec.settings.image import ImageSettings
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.masks import MaskSettings
@@ -47,6 +48,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
         ContrastSettings,
         EmbeddingSettings,
         FeatureSettings,
+        GenerationSettings,
         ImageSettings,
         LabelSettings,
         MaskSettings,

@@ -30,13 +30,15 @@ from edgekit.stages.quiet import first_line, quiet
 FAMILIES: Final = {
     "feature-extraction": "embedding",
     "fill-mask": "fill_mask",
-    "question-answering": "question_answering",
-    "text-classification": "classification",
-    "text-ranking": "text_ranking",
-    "token-classification": "token_classification",
-    "zero-shot-classification": "zero_shot",
     "image-classification": "vision",
     "image-feature-extraction": "vision",
+    "question-answering": "question_answering",
+    "text-classification": "classification",
+    "text-generation": "generation",
+    "text-ranking": "text_ranking",
+    "text2text-generation": "generation",
+    "token-classification": "token_classification",
+    "zero-shot-classification": "zero_shot",
     "zero-shot-image-classification": "contrast",
 }
 
