@@ -1,0 +1,1 @@
+"""The settings sections of a manifest: one file per family of tasks."""
