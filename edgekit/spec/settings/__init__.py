@@ -1,1 +1,1 @@
-"""The settings sections of a manifest: one file per family of tasks."""
+"""What a bundle says about its inputs and answers: one section, one file."""
