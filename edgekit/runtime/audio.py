@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.errors import HostError, InputError
+from edgekit.errors import HostError, InputError, UsageError
+from edgekit.runtime.answers import Input
 from edgekit.runtime.audio_features import filter_bank_features, log_mel_features, waveform_features
 from edgekit.runtime.resampling import resample
 from edgekit.runtime.wav import read_wav
@@ -49,7 +50,7 @@ class AudioEncoder:
                     hint="it needs a newer edgekit: pip install --upgrade edgekit",
                 )
 
-    def samples(self, value: AudioInput, name: str = "audio") -> npt.NDArray[np.float32]:
+    def samples(self, value: AudioInput | None, name: str = "audio") -> npt.NDArray[np.float32]:
         """The sound at the model's rate, mono, (n,) float32.
 
         Args:
@@ -72,22 +73,25 @@ class AudioEncoder:
             )
         return samples
 
-    def check_length(self, count: int, name: str, *, hint: str = "cut it into shorter clips") -> None:
-        """Refuse what is too long for one run of the graph.
+    def clips_of(self, inputs: Sequence[Input]) -> list[npt.NDArray[np.float32]]:
+        """The sounds of raw inputs.
 
         Raises:
-            InputError: There are more than ``max_samples``.
+            InputError: One has no field ``audio``, or holds no sound there.
         """
-        if count > self.settings.max_samples:
-            rate = self.settings.sampling_rate
-            raise InputError(
-                f"{name}: {count / rate:.1f} s is longer than the {self.settings.max_samples / rate:.1f} s "
-                "that the model takes in one piece",
-                hint=hint,
-            )
+        return [self.samples(asked.get("audio"), f"input {index}") for index, asked in enumerate(inputs)]
 
     def batches(self, clips: Sequence[npt.NDArray[np.float32]], batch_size: int) -> list[list[int]]:
-        """Groups of clips, by index, whose features have one shape: what is never padded needs no care."""
+        """Groups of clips, by index, whose features have one shape: nothing is padded, so no answer depends on others.
+
+        Raises:
+            InputError: A clip is too long to be run in one piece.
+            UsageError: ``batch_size`` is less than 1.
+        """
+        if batch_size < 1:
+            raise UsageError(f"batch_size {batch_size}: expected at least 1")
+        for index, clip in enumerate(clips):
+            self._check_length(len(clip), f"audio {index}")
         fixed = isinstance(self.settings.features, LogMelFeatures) or (
             not isinstance(self.settings.features, WaveformFeatures) and self.settings.features.frames > 0
         )
@@ -112,6 +116,15 @@ class AudioEncoder:
         features, masks = zip(*map(self._features, clips), strict=True)
         made = {self.settings.input: np.stack(features), MASK: np.stack(masks)}
         return {tensor.name: np.ascontiguousarray(made[tensor.name], dtype=tensor.dtype) for tensor in self._inputs}
+
+    def _check_length(self, count: int, name: str) -> None:
+        if count > self.settings.max_samples:
+            rate = self.settings.sampling_rate
+            raise InputError(
+                f"{name}: {count / rate:.1f} s is longer than the {self.settings.max_samples / rate:.1f} s "
+                "that the model takes in one piece",
+                hint="cut it into shorter clips; speech recognition does so itself with chunk_length_s=30",
+            )
 
     def _features(self, clip: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         features, rate = self.settings.features, self.settings.sampling_rate
@@ -139,7 +152,7 @@ def as_list(inputs: AudioInput | list[AudioInput] | tuple[AudioInput, ...]) -> t
     return list(inputs), False
 
 
-def _read(value: AudioInput, rate: int, name: str) -> tuple[npt.NDArray[np.float32], int]:
+def _read(value: AudioInput | None, rate: int, name: str) -> tuple[npt.NDArray[np.float32], int]:
     if isinstance(value, np.ndarray):
         return _mono(value, name), rate
     if isinstance(value, bytes):
@@ -150,6 +163,8 @@ def _read(value: AudioInput, rate: int, name: str) -> tuple[npt.NDArray[np.float
         raise InputError(
             f"{name}: expected the path or bytes of a WAV file, an array or a dict, got {type(value).__name__}"
         )
+    if "stride" in value:
+        raise InputError(f"{name}: a stride inside the dict is not read here", hint="give stride_length_s instead")
     samples = value.get("raw", value.get("array"))
     if not isinstance(samples, np.ndarray) or "sampling_rate" not in value:
         raise InputError(f'{name}: expected a dict with "sampling_rate" and, as an array, "raw" or "array"')

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 CLASSES: Final = {
+    "audio-classification": "audio_classification:AudioClassifier",
+    "automatic-speech-recognition": "speech:CtcRecognizer",
     "feature-extraction": "embedding:Embedder",
     "text-classification": "classification:TextClassifier",
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Final, Self
 
 from edgekit.spec.reader import Table
+from edgekit.spec.settings.section import Section
 
 MIN_SAMPLING_RATE: Final = 1_000
 MAX_SAMPLING_RATE: Final = 384_000
@@ -126,7 +127,7 @@ _KINDS: Final[dict[str, type[WaveformFeatures | LogMelFeatures | FilterBankFeatu
 
 
 @dataclass(frozen=True, slots=True)
-class AudioSettings:
+class AudioSettings(Section):
     """How one clip becomes one input of the graph.
 
     Attributes:
@@ -137,7 +138,7 @@ class AudioSettings:
         features: What is computed from the samples.
     """
 
-    KEY: ClassVar[str] = "audio"
+    key: ClassVar[str] = "audio"
 
     input: str
     sampling_rate: int
@@ -146,41 +147,33 @@ class AudioSettings:
     features: Features
 
     def to_json(self) -> dict[str, Any]:
-        """The section as JSON values."""
-        return {
-            "input": self.input,
-            "sampling_rate": self.sampling_rate,
-            "min_samples": self.min_samples,
-            "max_samples": self.max_samples,
-            "features": {"kind": self.features.KIND, **_fields(self.features)},
-        }
+        """The fields, those of the features beside the others."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "features"}
+        features = {field.name: getattr(self.features, field.name) for field in fields(self.features)}
+        return {**own, "kind": self.features.KIND, **features}
 
     @classmethod
-    def read(cls, table: Table, *, strict: bool) -> Self:
-        """Read the section.
-
-        Raises:
-            RecordError: A value is missing, of another type or out of range.
-        """
-        nested = table.table("features")
-        kind = nested.string("kind", choices=tuple(_KINDS))
+    def read(cls, table: Table) -> Self:
+        """See :meth:`Section.read`."""
         settings = cls(
             input=table.string("input"),
             sampling_rate=table.integer("sampling_rate", minimum=MIN_SAMPLING_RATE, maximum=MAX_SAMPLING_RATE),
             min_samples=table.integer("min_samples", minimum=1, maximum=MAX_SAMPLES),
             max_samples=table.integer("max_samples", minimum=1, maximum=MAX_SAMPLES),
-            features=_KINDS[kind].read(nested),
+            features=_KINDS[table.string("kind", choices=tuple(_KINDS))].read(table),
         )
         if settings.max_samples < settings.min_samples:
             raise table.error("max_samples", f"{settings.max_samples} is less than min_samples")
-        if strict:
-            nested.done()
-            table.done()
         return settings
+
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What sound it reads."""
+        longest = self.max_samples / self.sampling_rate
+        return (("reads", f"audio at {self.sampling_rate} Hz, up to {longest:g} s at once, as {self.features.KIND}"),)
 
 
 @dataclass(frozen=True, slots=True)
-class CtcSettings:
+class CtcSettings(Section):
     """How frames of token scores become text, as Wav2Vec2CTCTokenizer.decode does it.
 
     Attributes:
@@ -194,7 +187,7 @@ class CtcSettings:
         clean_up: Whether spaces before punctuation and English contractions are removed.
     """
 
-    KEY: ClassVar[str] = "ctc"
+    key: ClassVar[str] = "ctc"
 
     output: str
     frame_samples: int
@@ -205,17 +198,9 @@ class CtcSettings:
     lower_case: bool
     clean_up: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """The section as JSON values."""
-        return _fields(self) | {"tokens": list(self.tokens)}
-
     @classmethod
-    def read(cls, table: Table, *, strict: bool) -> Self:
-        """Read the section.
-
-        Raises:
-            RecordError: A value is missing, of another type or out of range.
-        """
+    def read(cls, table: Table) -> Self:
+        """See :meth:`Section.read`."""
         settings = cls(
             output=table.string("output"),
             frame_samples=table.integer("frame_samples", minimum=1, maximum=_MAX_FRAME),
@@ -228,10 +213,12 @@ class CtcSettings:
         )
         if settings.blank not in settings.tokens:
             raise table.error("blank", f"{settings.blank!r} is none of the tokens")
-        if strict:
-            table.done()
         return settings
 
+    def outputs(self) -> tuple[str, ...]:
+        """The scores."""
+        return (self.output,)
 
-def _fields(record: Any) -> dict[str, Any]:
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What it writes with."""
+        return (("answers", f"text, from {len(self.tokens)} tokens"),)
