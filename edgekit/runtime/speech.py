@@ -85,13 +85,15 @@ class CtcRecognizer(Model):
         self, clips: Sequence[Samples], sizes: tuple[int, int, int], batch_size: int
     ) -> list[npt.NDArray[np.intp]]:
         """The best token of each frame of each clip, joined from the middles of its chunks."""
+        shortest = self._audio.settings.min_samples
+        if sizes[0] < shortest:
+            raise UsageError(f"chunk_length_s: {sizes[0]} samples, the model needs at least {shortest}")
         parts: list[tuple[int, Chunk]] = []
         for index, clip in enumerate(clips):
             parts += [
                 (index, chunk)
                 for chunk in chunks(len(clip), *sizes)
-                # Too short to be heard: all of it was the context of the chunk before.
-                if chunk.end - chunk.start >= self._audio.settings.min_samples
+                if chunk.end - chunk.start >= shortest  # a last one too short for a frame adds nothing
             ]
         pieces = [clips[index][chunk.start : chunk.end] for index, chunk in parts]
         kept: list[list[npt.NDArray[np.intp]]] = [[] for _ in clips]

@@ -78,8 +78,8 @@ def ask(
     for start in range(0, len(cases), ASKED_AT_ONCE):
         raw += reference.raw([case.input for case in cases[start : start + ASKED_AT_ONCE]])
         advance(min(start + ASKED_AT_ONCE, len(cases)), len(cases))
-    doubts = []
-    if len(judged) < samples_min:
+    doubts = [dataset.doubt] if dataset.doubt else []
+    if not doubts and len(judged) < samples_min:
         doubts.append(f"{len(judged)} inputs to judge on, {samples_min} are needed to tell")
     if not all(np.isfinite(array).all() for answer in raw for array in answer.values()):
         doubts.append("the reference answers NaN or infinity")

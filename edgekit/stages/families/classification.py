@@ -103,7 +103,7 @@ class ClassificationReference(Reference):
             Case(
                 {"text": row["text"]},
                 int(self._tokens([row["text"]])["input_ids"].shape[1]),
-                dict(_truth(row, self.labels, self.activation)),
+                dict(label_truth(row, self.labels, self.activation)),
             )
             for row in rows
         ]
@@ -149,7 +149,12 @@ def _activation(config: Any) -> str:
     return "softmax"
 
 
-def _truth(row: Row, labels: Sequence[str], activation: str) -> Iterator[tuple[str, Any]]:
+def label_truth(row: Row, labels: Sequence[str], activation: str) -> Iterator[tuple[str, Any]]:
+    """The right choice of a row with a label, by the raw answer's name.
+
+    Raises:
+        DataError: The label is none of the model's.
+    """
     if "label" not in row or activation != "softmax":
         return
     if row["label"] not in labels:
