@@ -43,7 +43,7 @@ class TextEncoder:
 
         self._settings = settings
         self._longest = settings.max_length * CHARACTERS_PER_TOKEN
-        self._tokenizer = _guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
+        self._tokenizer = guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if settings.max_length <= special:
             raise IntegrityError(
@@ -53,7 +53,7 @@ class TextEncoder:
             raise IntegrityError(f"edgekit.json: text: pad_id {settings.pad_id} is no token of {settings.tokenizer}")
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(settings.max_length)
-        trial = _guarded(lambda: self._tokenizer.encode("a"), IntegrityError, settings.tokenizer)
+        trial = guarded(lambda: self._tokenizer.encode("a"), IntegrityError, settings.tokenizer)
         if any(trial.type_ids):
             raise HostError(f"{settings.tokenizer}: token types other than 0 need a newer edgekit")
 
@@ -100,7 +100,7 @@ class TextEncoder:
                     f"text {index}: character {error.start} is a lone surrogate, which is no text",
                     hint="decode the source with errors='replace'",
                 ) from error
-        encoding = _guarded(lambda: self._tokenizer.encode(text), InputError, f"text {index}")
+        encoding = guarded(lambda: self._tokenizer.encode(text), InputError, f"text {index}")
         return list(encoding.ids)
 
     def _cut(self, text: str) -> str:
@@ -152,7 +152,8 @@ def check_inputs(inputs: Iterable[Tensor]) -> None:
             )
 
 
-def _guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:
+def guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:
+    """What ``call`` of the tokenizers library gives, its failures and panics as ``wrapper`` about ``what``."""
     try:
         return call()
     except Exception as error:

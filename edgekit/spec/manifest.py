@@ -17,6 +17,7 @@ from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
 from edgekit.spec.settings.audio import AudioSettings, CtcSettings
 from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.generation import GenerationSettings
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.section import Section
 from edgekit.spec.settings.text import TextSettings
@@ -34,7 +35,8 @@ VERDICTS: Final = ("pass", "fail", "unproven")
 
 # What may stand under "settings", by key.
 SECTIONS: Final[dict[str, type[Section]]] = {
-    kind.key: kind for kind in (TextSettings, EmbeddingSettings, LabelSettings, AudioSettings, CtcSettings)
+    kind.key: kind
+    for kind in (TextSettings, EmbeddingSettings, LabelSettings, GenerationSettings, AudioSettings, CtcSettings)
 }
 
 _Section = TypeVar("_Section", bound=Section)
