@@ -39,7 +39,7 @@ def rotate_before_attention(model: ir.Model) -> int:
         if key is None or value is None:
             query, key, value = _unpack(graph, node, heads, key_heads)
         positions, caches = node.inputs[9], node.inputs[_CACHES]
-        rotated = []
+        rotated: list[ir.Value] = []
         for states in (query, key):
             rotation = ir.node(
                 "RotaryEmbedding",

@@ -19,7 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput
 Layers = Sequence[Mapping[str, Tensor]]  # per layer: "key" and "value", (batch, heads, length, head size)
 
 
-class Decoder(nn.Module):
+class Decoder(nn.Module):  # type: ignore[misc]  # torch has no types here
     """A causal language model, from tokens and a past to logits and the past with those tokens."""
 
     def __init__(self, model: Any) -> None:
@@ -37,7 +37,7 @@ class Decoder(nn.Module):
         """Logits and present; see :func:`edgekit.stages.generation_parts.decoder_parts` for the shapes."""
         cache = DynamicCache(None if past is None else [(layer["key"], layer["value"]) for layer in past])
         named = {} if position_ids is None else {"position_ids": position_ids}
-        with _kept(self.model.get_output_embeddings(), logit_positions):
+        with kept_positions(self.model.get_output_embeddings(), logit_positions):
             answer = self.model(
                 input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=True, **named
             )
@@ -45,7 +45,7 @@ class Decoder(nn.Module):
 
 
 @contextlib.contextmanager
-def _kept(head: nn.Module, positions: Tensor | None) -> Iterator[None]:
+def kept_positions(head: nn.Module, positions: Tensor | None) -> Iterator[None]:
     """Give the head only the states at some positions, (batch, kept), of each row.
 
     The models' own ``logits_to_keep`` does the same, but its form for positions by row fixes every size in a trace,
@@ -67,7 +67,7 @@ def _kept(head: nn.Module, positions: Tensor | None) -> Iterator[None]:
         hook.remove()
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module):  # type: ignore[misc]  # torch has no types here
     """The encoder of an encoder-decoder model."""
 
     def __init__(self, model: Any) -> None:
@@ -79,7 +79,7 @@ class Encoder(nn.Module):
         return {"encoder_hidden_states": self.model.get_encoder()(**inputs).last_hidden_state}
 
 
-class CrossDecoder(nn.Module):
+class CrossDecoder(nn.Module):  # type: ignore[misc]  # torch has no types here
     """The decoder of an encoder-decoder model, from tokens, a past and what the encoder saw to logits."""
 
     def __init__(self, model: Any) -> None:

@@ -1,36 +1,37 @@
 """What is exported of a generating model: its components, their inputs, and which of their sizes are free.
 
-Decoder-only models (every size in brackets is free unless it is written as a number or named after the model):
+A decoder-only model has
 
-========  ===============================================================================================
-prefill   ``input_ids`` and ``attention_mask`` int64 (batch, sequence), ``position_ids`` (batch, sequence) where the
-          model reads positions, ``logit_positions`` int64 (batch, kept): the places whose logits are wanted -> ``logits`` float32 (batch, kept, vocabulary), ``present.{layer}.key`` and ``present.{layer}.value``
-          (batch, heads, sequence, head size)
-decode    ``input_ids`` int64 (batch, 1), ``attention_mask`` (batch, past + 1), ``position_ids`` (batch, 1),
-          ``past.{layer}.key`` and ``past.{layer}.value`` (batch, heads, past, head size) -> ``logits``
-          (batch, 1, vocabulary), ``present.{layer}.…`` (batch, heads, past + 1, head size)
-========  ===============================================================================================
+- ``prefill``: ``input_ids`` and ``attention_mask`` int64 (batch, sequence), ``position_ids`` (batch, sequence) where
+  the model reads positions, ``logit_positions`` int64 (batch, kept), the places whose logits are wanted; it gives
+  ``logits`` float32 (batch, kept, vocabulary), ``present.{layer}.key`` and ``present.{layer}.value``
+  (batch, heads, sequence, head size);
+- ``decode``: ``input_ids`` (batch, 1), ``attention_mask`` (batch, total), where total is past + 1, ``position_ids``
+  (batch, 1), ``past.{layer}.key`` and ``past.{layer}.value`` (batch, heads, past, head size); it gives ``logits``
+  (batch, 1, vocabulary) and ``present.{layer}.…`` (batch, heads, total, head size).
 
-Encoder-decoder models:
+An encoder-decoder model has
 
-========  ===============================================================================================
-encoder   ``input_ids`` and ``attention_mask`` int64 (batch, source), or a speech model's ``input_features`` float32
-          (batch, bins, frames) -> ``encoder_hidden_states`` (batch, source, hidden)
-prefill   ``input_ids`` int64 (batch, target), ``encoder_hidden_states``, and ``encoder_attention_mask`` int64
-          (batch, source) where the encoder takes a mask -> ``logits`` (batch, target, vocabulary),
-          ``present.{layer}.…``, and the cross-attention's ``cross.{layer}.key`` and ``cross.{layer}.value``
-          (batch, heads, source, head size)
-decode    ``input_ids`` (batch, 1), ``encoder_attention_mask``, ``past.{layer}.…``, ``cross.{layer}.…`` -> ``logits``
-          (batch, 1, vocabulary), ``present.{layer}.…``
-========  ===============================================================================================
+- ``encoder``: ``input_ids`` and ``attention_mask`` int64 (batch, source), or a speech model's ``input_features``
+  float32 (batch, bins, frames); it gives ``encoder_hidden_states`` (batch, source, hidden);
+- ``prefill``: the decoder's ``input_ids`` (batch, target), ``encoder_hidden_states``, and ``encoder_attention_mask``
+  (batch, source) where the encoder takes a mask; it gives ``logits`` (batch, target, vocabulary),
+  ``present.{layer}.…``, and the cross-attention's ``cross.{layer}.key`` and ``cross.{layer}.value``
+  (batch, heads, source, head size);
+- ``decode``: ``input_ids`` (batch, 1), ``encoder_attention_mask``, ``past.{layer}.…`` and ``cross.{layer}.…``; it
+  gives ``logits`` (batch, 1, vocabulary) and ``present.{layer}.…``.
+
+Heads, head size, vocabulary, and a speech encoder's bins, frames and source are the model's own numbers; every other
+size is free.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+from edgekit.stages.export import Part
 
 # Sample sizes. None is 0 or 1, which torch.export would bake in, and all differ, so that none is taken for another.
 BATCH: Final = 2
@@ -42,24 +43,7 @@ KEPT: Final = 3
 Axes = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GenerationPart:
-    """One component before export.
-
-    Attributes:
-        module: A torch module whose keyword arguments are ``sample``'s.
-        sample: Example inputs: tensors, or for caches lists (by layer) of dicts of tensors.
-        inputs: Axes of every input by its name in the graph; a number is a size that stays.
-        outputs: The same of every output, in the order of the graph.
-    """
-
-    module: Any
-    sample: Mapping[str, Any]
-    inputs: Mapping[str, Axes]
-    outputs: Mapping[str, Axes]
-
-
-def generation_parts(model: Any) -> dict[str, GenerationPart]:
+def generation_parts(model: Any) -> dict[str, Part]:
     """The components of a causal language model or of an encoder-decoder model.
 
     Args:
@@ -68,7 +52,7 @@ def generation_parts(model: Any) -> dict[str, GenerationPart]:
     return _encoder_decoder_parts(model) if model.config.is_encoder_decoder else _decoder_parts(model)
 
 
-def _decoder_parts(model: Any) -> dict[str, GenerationPart]:
+def _decoder_parts(model: Any) -> dict[str, Part]:
     import torch
 
     from edgekit.stages.generation_modules import Decoder
@@ -87,7 +71,7 @@ def _decoder_parts(model: Any) -> dict[str, GenerationPart]:
         answer = module(**sample)
     vocabulary = answer["logits"].shape[-1]
     layers = _layers(answer["present"])
-    prefill = GenerationPart(
+    prefill = _part(
         module, sample, inputs, {"logits": ("batch", "kept", vocabulary), **_axes("present", layers, "sequence")}
     )
     step = {"input_ids": ids[:, :1], "attention_mask": torch.ones(BATCH, PAST + 1, dtype=torch.int64)}
@@ -96,7 +80,7 @@ def _decoder_parts(model: Any) -> dict[str, GenerationPart]:
         step["position_ids"] = torch.full((BATCH, 1), PAST)
         step_inputs["position_ids"] = ("batch", 1)
     step["past"] = _cache(layers, PAST)
-    decode = GenerationPart(
+    decode = _part(
         module,
         step,
         {**step_inputs, **_axes("past", layers, "past")},
@@ -105,7 +89,7 @@ def _decoder_parts(model: Any) -> dict[str, GenerationPart]:
     return {"prefill": prefill, "decode": decode}
 
 
-def _encoder_decoder_parts(model: Any) -> dict[str, GenerationPart]:
+def _encoder_decoder_parts(model: Any) -> dict[str, Part]:
     import torch
 
     from edgekit.stages.generation_modules import CrossDecoder, Encoder
@@ -114,25 +98,21 @@ def _encoder_decoder_parts(model: Any) -> dict[str, GenerationPart]:
     sample, inputs, source = _encoder_sample(model)
     with torch.no_grad():
         states = encoder(**sample)["encoder_hidden_states"]
-    parts = {
-        "encoder": GenerationPart(
-            encoder, sample, inputs, {"encoder_hidden_states": ("batch", source, states.shape[-1])}
-        )
-    }
+    parts = {"encoder": _part(encoder, sample, inputs, {"encoder_hidden_states": ("batch", source, states.shape[-1])})}
     ids = torch.arange(BATCH * LENGTH).reshape(BATCH, LENGTH) % model.config.get_text_config().vocab_size
     # Longer than the encoder's own answer need be: a speech encoder's fixed length is not the decoder's.
     states = torch.randn(BATCH, SOURCE, states.shape[-1])
     sample = {"input_ids": ids, "encoder_hidden_states": states}
     inputs = {"input_ids": ("batch", "target"), "encoder_hidden_states": ("batch", "source", states.shape[-1])}
     masked = {}
-    if "attention_mask" in parts["encoder"].inputs:
+    if "attention_mask" in parts["encoder"].sample:
         masked = {"encoder_attention_mask": torch.ones(BATCH, SOURCE, dtype=torch.int64)}
         inputs["encoder_attention_mask"] = ("batch", "source")
     with torch.no_grad():
         answer = decoder(**sample, **masked)
     vocabulary = answer["logits"].shape[-1]
     layers, cross = _layers(answer["present"]), _layers(answer["cross"])
-    parts["prefill"] = GenerationPart(
+    parts["prefill"] = _part(
         decoder,
         {**sample, **masked},
         inputs,
@@ -145,13 +125,17 @@ def _encoder_decoder_parts(model: Any) -> dict[str, GenerationPart]:
     inputs = {"input_ids": ("batch", 1)}
     if masked:
         inputs["encoder_attention_mask"] = ("batch", "source")
-    parts["decode"] = GenerationPart(
+    parts["decode"] = _part(
         decoder,
         {"input_ids": ids[:, :1], **masked, "past": _cache(layers, PAST), "cross": _cache(cross, SOURCE)},
         {**inputs, **_axes("past", layers, "past"), **_axes("cross", cross, "source")},
         {"logits": ("batch", 1, vocabulary), **_axes("present", layers, "total")},
     )
     return parts
+
+
+def _part(module: Any, sample: Mapping[str, Any], inputs: Mapping[str, Axes], outputs: Mapping[str, Axes]) -> Part:
+    return Part(module, sample, tuple(outputs), {**inputs, **outputs}, fused=True)
 
 
 def _encoder_sample(model: Any) -> tuple[dict[str, Any], dict[str, Axes], str | int]:

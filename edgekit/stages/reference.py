@@ -31,6 +31,8 @@ FAMILIES: Final = {
     "audio-classification": "audio",
     "automatic-speech-recognition": "audio",
     "feature-extraction": "embedding",
+    "text-generation": "generation",
+    "text2text-generation": "generation",
     "text-classification": "classification",
 }
 

@@ -27,6 +27,7 @@ class GenerationSettings(Section):
         bos_id: Id an empty prompt of a decoder starts with, if any.
         decoder_start_id: First id of an encoder-decoder's own text; None for a decoder.
         max_positions: Most tokens a decoder can hold, prompt included; 0 where nothing limits it.
+        judged_places: Of a text whose answers are compared, how many tokens at most; see the runtime's ``raw``.
         do_sample: Whether it draws tokens by default, or takes the likeliest.
         num_beams: Beams by default; 1 where it searches none.
         temperature: Divides the logits.
@@ -58,6 +59,7 @@ class GenerationSettings(Section):
     bos_id: int | None
     decoder_start_id: int | None
     max_positions: int
+    judged_places: int
     do_sample: bool
     num_beams: int
     temperature: float
@@ -90,6 +92,7 @@ class GenerationSettings(Section):
             bos_id=_optional(table, "bos_id", MAX_ID),
             decoder_start_id=_optional(table, "decoder_start_id", MAX_ID),
             max_positions=table.integer("max_positions", maximum=MAX_TOKENS),
+            judged_places=table.integer("judged_places", minimum=1, maximum=4096),
             do_sample=table.boolean("do_sample"),
             num_beams=table.integer("num_beams", minimum=1, maximum=1024),
             temperature=table.number("temperature", minimum=0, maximum=1e6),
