@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 CLASSES: Final = {
+    "audio-classification": "audio_classification:AudioClassifier",
+    "automatic-speech-recognition": "speech:CtcRecognizer",
     "feature-extraction": "embedding:Embedder",
     "fill-mask": "fill_mask:MaskFiller",
     "image-classification": "vision:ImageClassifier",

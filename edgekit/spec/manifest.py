@@ -16,6 +16,7 @@ from edgekit.spec.checksum import seal
 from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
 from edgekit.spec.settings.answering import AnsweringSettings
+from edgekit.spec.settings.audio import AudioSettings, CtcSettings
 from edgekit.spec.settings.contrast import ContrastSettings
 from edgekit.spec.settings.embedding import EmbeddingSettings
 from edgekit.spec.settings.features import FeatureSettings
@@ -45,7 +46,9 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     kind.key: kind
     for kind in (
         AnsweringSettings,
+        AudioSettings,
         ContrastSettings,
+        CtcSettings,
         EmbeddingSettings,
         FeatureSettings,
         GenerationSettings,
