@@ -42,7 +42,10 @@ def measure(bundle: Path, *, runs: int) -> dict[str, Any]:
     """Medians over ``runs`` processes of each kind, the kinds taking turns."""
     manifest = json.loads((bundle / "edgekit.json").read_bytes())
     variant = manifest["variants"][0]
-    files = [bundle / variant["folder"] / variant["model_file"], bundle / manifest["text"]["tokenizer"]]
+    files = [
+        bundle / variant["folder"] / variant["graphs"]["model"],
+        bundle / manifest["settings"]["text"]["tokenizer"],
+    ]
     first: list[float] = []
     floor: list[float] = []
     peak: list[float] = []

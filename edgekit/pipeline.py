@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,16 +12,30 @@ from typing import Any
 from edgekit import catalog
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.writing import check_destination, draft_folder, publish
-from edgekit.errors import ExportError, InconclusiveError, OutputError, ParityError
+from edgekit.errors import DataError, ExportError, InconclusiveError, OutputError, ParityError
+from edgekit.runtime.answers import WORST
 from edgekit.runtime.host import detect_host
 from edgekit.runtime.loading import open_variant
-from edgekit.runtime.text import TextEncoder
-from edgekit.spec.manifest import Manifest, TextSettings, Variant
+from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.parity import BUDGETS, Budget, Parity
 from edgekit.spec.progress import Progress
 from edgekit.spec.target import Target
-from edgekit.stages import data, evaluate, evidence, export, fetch, optimize, package, recipes, reference, weights
+from edgekit.spec.task import MEASURES
+from edgekit.stages import (
+    component_files,
+    data,
+    evaluate,
+    evidence,
+    export,
+    fetch,
+    optimize,
+    package,
+    recipes,
+    reference,
+    weights,
+)
 from edgekit.stages.calibrate import Calibration
+from edgekit.stages.data import Dataset
 from edgekit.stages.evidence import Setting, Trial
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
@@ -38,7 +53,7 @@ class BuildRequest:
         targets: Names of targets.
         output: The bundle's folder.
         task: A Hugging Face task name; from the checkpoint where None.
-        data: A file of texts to calibrate and judge on; the built-in corpus where None.
+        data: A file to calibrate and judge on; the built-in corpus where None.
         recipe: The only recipe to try; all in order where None.
         revision: Of the hub id.
         token: For the hub.
@@ -81,10 +96,10 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
     """
     targets = {name: catalog.target(name) for name in request.targets}
     to_try = recipes.ladder(request.recipe)
-    texts = data.read_texts(request.data) if request.data else data.builtin_texts()
+    dataset = data.read_rows(request.data) if request.data else None
     check_destination(request.output, replace=request.replace)
     with draft_folder(request.output) as folder:
-        bench = _prepare(request, targets, texts, folder, progress)
+        bench = _prepare(request, targets, dataset, folder, progress)
         if bench.setting.answers.doubts and not request.allow_unproven:
             raise _unproven(request, bench)
         with progress.stage("check the export"):
@@ -106,14 +121,14 @@ class _Bench:
 
     contents: Contents
     setting: Setting
-    calibration: Calibration
+    calibrations: Mapping[str, Calibration]
     fp32: Path
     folder: Path
     budgets: Mapping[str, Budget]
 
 
 def _prepare(
-    request: BuildRequest, targets: Mapping[str, Target], texts: data.Texts, folder: Path, progress: Progress
+    request: BuildRequest, targets: Mapping[str, Target], dataset: Dataset | None, folder: Path, progress: Progress
 ) -> _Bench:
     work = folder / "work"
     work.mkdir()
@@ -124,49 +139,53 @@ def _prepare(
     with progress.stage("load the reference"):
         task = reference.resolve_task(checkpoint, request.task)
         original = reference.load_reference(checkpoint, task, work)
+        dataset = dataset or original.builtin() or _no_data(original)
+        dataset.require(original.columns)
     with progress.stage("export"):
-        graph = export.export(original)
-        rewrites = optimize.optimize(graph)
-        fp32 = export.save(graph, work / "fp32").parent
-        inputs = [str(value.name) for value in graph.graph.inputs]
-        del graph
-    budgets = {**BUDGETS, **(checkpoint.card.budgets if checkpoint.card else {})}
+        graphs = {name: export.export(part) for name, part in original.parts().items()}
+        rewrites: Counter[str] = Counter()
+        for graph in graphs.values():
+            rewrites.update(optimize.optimize(graph))
+        fp32 = work / recipes.FP32.variant_name
+        component_files.save(graphs, fp32)
+        components = {name: package.component(graph) for name, graph in graphs.items()}
+        del graphs
+    budgets = {**BUDGETS[MEASURES[task]], **(checkpoint.card.budgets if checkpoint.card else {})}
     with progress.stage("ask the reference"):
-        encoder = _encoder(original)
         answers = evaluate.ask(
-            original.embed,
-            lambda asked: [len(ids) for ids in encoder.encode(asked)],
-            texts,
-            data.paraphrases(),
+            original,
+            dataset,
             samples_min=max(budget.samples_min for budget in budgets.values()),
             advance=progress.advance,
         )
-    batches = [
-        {name: tensor.numpy() for name, tensor in original.sample_inputs([text]).items() if name in inputs}
-        for text in (*texts.calibration, *data.long_texts(texts.calibration))
-    ]
+    feeds = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
     return _Bench(
-        contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), inputs, targets),
+        contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=Setting(
             task=task,
+            library=original.library,
             architecture=checkpoint.source.architecture,
             rewrites=rewrites,
-            data=texts,
+            data=dataset,
             answers=answers,
             host=detect_host(),
             targets=targets,
             allow_unproven=request.allow_unproven,
         ),
-        calibration=Calibration(fp32, batches, work),
+        calibrations={
+            name: Calibration(fp32, name, feeds.get(name, ()), work / f"{name}-probe") for name in components
+        },
         fp32=fp32,
         folder=folder,
         budgets=budgets,
     )
 
 
-def _encoder(original: reference.Reference) -> TextEncoder:
-    settings = TextSettings("tokenizer.json", original.max_length, original.pad_id, original.pad_type_id)
-    return TextEncoder(original.tokenizer_json, settings)
+def _no_data(original: reference.Reference) -> Dataset:
+    raise DataError(
+        f"edgekit has no data of its own to judge {original.task} on",
+        hint=f"give some with --data: a .jsonl or .csv file with the columns {', '.join(original.columns)}",
+    )
 
 
 def _groups(targets: Mapping[str, Target]) -> Iterator[tuple[str, ...]]:
@@ -193,7 +212,7 @@ def _climb(
 
 
 def _check_export(bench: _Bench, targets: tuple[str, ...]) -> None:
-    variant = package.describe(recipes.FP32, targets, runs_anywhere=True, parity="unproven", self_test_cosine=-1)
+    variant = package.describe(recipes.FP32, targets, bench.contents.components)
     draft = bench.folder / "drafts" / "export"
     package.draft(bench.contents, [(variant, bench.fp32)], draft)
     with open_variant(Bundle.open(draft), variant) as model:
@@ -203,16 +222,13 @@ def _check_export(bench: _Bench, targets: tuple[str, ...]) -> None:
 def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Variant, Trial]:
     """Make one variant and judge it as a draft bundle, through the code that runs on the device."""
     files = bench.folder / "work" / recipe.variant_name
+    variant = package.describe(recipe, targets, bench.contents.components)
     try:
-        changed = recipes.make(recipe, bench.fp32, bench.calibration, files)
+        changed = recipes.make(recipe, bench.fp32, bench.calibrations, files)
     except ExportError as error:  # this recipe does not fit the architecture: a reason to climb, not to stop
         parity = Parity("fail", error.message, ())
-        variant = package.describe(recipe, targets, runs_anywhere=False, parity="fail", self_test_cosine=-1)
         return variant, Trial(recipe.name, variant.name, recipe.precision, targets, "", 0, parity)
     report = weights.compare_weights(files, bench.fp32)
-    variant = package.describe(
-        recipe, targets, runs_anywhere=not report.saturates, parity="unproven", self_test_cosine=-1
-    )
     draft = bench.folder / "drafts" / variant.name
     package.draft(bench.contents, [(variant, files)], draft)
     saturating = any(bench.contents.targets[name].int8_products_saturate for name in targets)
@@ -223,9 +239,14 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
             bench.budgets[recipe.precision],
             report.checks(saturating_target=saturating),
         )
-        worst = model.self_test().worst_cosine
+        worst = model.self_test().worst
     accepted = math.floor((worst - SELF_TEST_SLACK[recipe.precision]) * 1e4) / 1e4
-    variant = replace(variant, parity=parity.verdict, self_test_cosine=max(accepted, -1.0))
+    variant = replace(
+        variant,
+        parity=parity.verdict,
+        self_test_min=max(accepted, WORST),
+        runs_anywhere=not report.saturates,
+    )
     size = sum(path.stat().st_size for path in files.iterdir())
     return variant, Trial(recipe.name, variant.name, recipe.precision, targets, changed, size, parity)
 

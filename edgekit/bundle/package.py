@@ -15,14 +15,14 @@ from edgekit.errors import ExportError
 from edgekit.spec.manifest import MANIFEST_NAME, Manifest, Variant
 
 PACKAGE_NAME: Final = "manifest.json"
-COMPONENT: Final = "model"
+FOLDER: Final = "model"
 
 _DEVICES: Final = {"CPUExecutionProvider": "cpu"}
 
 
 def variant_folder(name: str) -> str:
     """The folder of a variant in the bundle, the value of its ``Variant.folder``."""
-    return f"{COMPONENT}/{name}"
+    return f"{FOLDER}/{name}"
 
 
 def shared_asset_folder(files: Mapping[str, bytes]) -> str:
@@ -58,13 +58,17 @@ def ort_package(manifest: Manifest) -> bytes:
         "schema_version": "1.0",
         "package_name": manifest.name,
         "package_version": manifest.version,
-        "components": {COMPONENT: {"variants": {variant.name: _variant(manifest, variant) for variant in in_order}}},
+        "components": {
+            component: {"variants": {variant.name: _variant(manifest, variant, component) for variant in in_order}}
+            for component in manifest.components
+        },
         "additional_metadata": {"edgekit": {"manifest": MANIFEST_NAME, "task": manifest.task}},
     }
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def _variant(manifest: Manifest, variant: Variant) -> dict[str, Any]:
+def _variant(manifest: Manifest, variant: Variant, component: str) -> dict[str, Any]:
+    assets = sorted({path for section in manifest.settings.values() for path in section.files()})
     provider = _provider(manifest, variant)
     return {
         "ep": provider,
@@ -72,10 +76,10 @@ def _variant(manifest: Manifest, variant: Variant) -> dict[str, Any]:
         "variant_directory": variant.folder,
         "executor_info": {
             "ort": {
-                "model_file": variant.model_file,
+                "model_file": variant.graphs[component],
                 "session_options": dict(sorted(variant.session_options.items())),
             },
-            "edgekit": {"recipe": variant.recipe, "tokenizer": _asset_reference(manifest.text.tokenizer)},
+            "edgekit": {"recipe": variant.recipe, "assets": [_asset_reference(path) for path in assets]},
         },
     }
 

@@ -12,12 +12,15 @@ import typer
 from edgekit.cli.inspection import BundleArgument
 from edgekit.cli.run import ThreadsOption, VariantOption
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.spec.settings.text import TextSettings
 
 if TYPE_CHECKING:
-    from edgekit.runtime import Embedder
+    from edgekit.runtime import Model
+    from edgekit.runtime.answers import Input
     from edgekit.runtime.timing import Sample
 
 SHAPES: Final = ((1, 16), (1, 128), (8, 128))  # texts at once, tokens each
+BATCHES: Final = (1, 8)  # of other inputs
 SPECIAL_TOKENS: Final = 2  # one before and one after the text, in the BERT family
 WARMUP: Final = 5
 PERCENTILES: Final = (90, 95, 99)
@@ -61,25 +64,20 @@ def bench(  # noqa: PLR0913 - each is an option of the command
     from edgekit.runtime.timing import time_calls
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
-    embedders = [load(bundle, variant=variant, threads=threads)]
-    embedders += [load(other, threads=threads) for other in against or ()]
-    contestants = dict(zip(_labels(embedders), embedders, strict=True))
+    models = [load(bundle, variant=variant, threads=threads)]
+    models += [load(other, threads=threads) for other in against or ()]
+    contestants = dict(zip(_labels(models), models, strict=True))
     results = {}
-    for batch, tokens in SHAPES:
-        if any(tokens > embedder.manifest.text.max_length for embedder in embedders):
-            continue
-        texts = make_texts(batch, tokens)
-        with _spinning(f"{batch} x {tokens} tokens, {rounds} rounds", screen):
-            results[batch, tokens] = time_calls(
-                {label: _call(embedder, texts) for label, embedder in contestants.items()},
-                rounds=rounds,
-                warmup=WARMUP,
+    for name, inputs in _workloads(models).items():
+        with _spinning(f"{name}, {rounds} rounds", screen):
+            results[name] = time_calls(
+                {label: _call(model, inputs) for label, model in contestants.items()}, rounds=rounds, warmup=WARMUP
             )
     used = threads or usable_threads()
     if screen.json:
-        screen.result(_document(results, embedders[0], used))
+        screen.result(_document(results, models[0], used))
     else:
-        _show(results, embedders[0], used, screen)
+        _show(results, models[0], used, screen)
 
 
 def make_texts(batch: int, tokens: int) -> list[str]:
@@ -87,14 +85,27 @@ def make_texts(batch: int, tokens: int) -> list[str]:
     return [" ".join(islice(cycle(WORDS), row, row + tokens - SPECIAL_TOKENS)) for row in range(batch)]
 
 
-def _call(embedder: Embedder, texts: list[str]) -> Callable[[], object]:
-    return lambda: embedder.embed(texts, batch_size=len(texts))
+def _workloads(models: Sequence[Model]) -> dict[str, list[Input]]:
+    """Batches by name: texts of given lengths where the task takes texts, else the bundle's own golden inputs."""
+    golden = [case.input for case in models[0].golden()]
+    if set(golden[0]) != {"text"}:
+        names = " + ".join(golden[0])
+        return {f"{batch} x {names}": list(islice(cycle(golden), batch)) for batch in BATCHES}
+    return {
+        f"{batch} x {tokens} tokens": [{"text": text} for text in make_texts(batch, tokens)]
+        for batch, tokens in SHAPES
+        if all(tokens <= model.manifest.section(TextSettings).max_length for model in models)
+    }
 
 
-def _labels(embedders: Sequence[Embedder]) -> list[str]:
+def _call(model: Model, inputs: list[Input]) -> Callable[[], object]:
+    return lambda: model.raw(inputs, batch_size=len(inputs))
+
+
+def _labels(models: Sequence[Model]) -> list[str]:
     labels: list[str] = []
-    for embedder in embedders:
-        label = f"{embedder.manifest.name}/{embedder.variant.name}"
+    for model in models:
+        label = f"{model.manifest.name}/{model.variant.name}"
         count = sum(other.split("#")[0] == label for other in labels)
         labels.append(f"{label}#{count + 1}" if count else label)
     return labels
@@ -107,27 +118,24 @@ def _spinning(text: str, screen: Screen) -> Any:
     return console.status(f"  {text}") if console.is_terminal and not screen.json else nullcontext()
 
 
-def _show(
-    results: Mapping[tuple[int, int], Mapping[str, Sample]], embedder: Embedder, threads: int, screen: Screen
-) -> None:
+def _show(results: Mapping[str, Mapping[str, Sample]], model: Model, threads: int, screen: Screen) -> None:
     from edgekit.cli.render import grid, heading, indented, plain, table
 
     known = [
         p for p in PERCENTILES if all(s.percentile_ms(p) is not None for r in results.values() for s in r.values())
     ]
     numbers = ["median ms", *(f"p{percentile} ms" for percentile in known), "ratio"]
-    listing = table("texts x tokens", "bundle/variant", *numbers, numbers=numbers)
-    for (batch, tokens), samples in results.items():
+    listing = table("inputs", "bundle/variant", *numbers, numbers=numbers)
+    for shape, samples in results.items():
         listing.add_section()
-        shape = f"{batch} x {tokens}"
         first = next(iter(samples.values())).median_ms
         for label, sample in samples.items():
             tail = [f"{sample.percentile_ms(percentile):.2f}" for percentile in known]
             listing.add_row(shape, plain(label), f"{sample.median_ms:.2f}", *tail, f"{sample.median_ms / first:.2f}")
-            shape = ""
-    host = embedder.host
+            shape = ""  # noqa: PLW2901 - said once
+    host = model.host
     screen.show(
-        heading("Latency of embed(), tokenization included"),
+        heading("Latency of an answer, preprocessing included"),
         indented(listing),
         "",
         grid(
@@ -139,22 +147,19 @@ def _show(
     )
 
 
-def _document(
-    results: Mapping[tuple[int, int], Mapping[str, Sample]], embedder: Embedder, threads: int
-) -> dict[str, Any]:
-    host = embedder.host
+def _document(results: Mapping[str, Mapping[str, Sample]], model: Model, threads: int) -> dict[str, Any]:
+    host = model.host
     return {
         "host": {"cpu": host.cpu_name, "architecture": host.architecture, "system": host.system, "threads": threads},
-        "shapes": [
+        "workloads": [
             {
-                "texts": batch,
-                "tokens": tokens,
+                "inputs": name,
                 "samples": {
                     label: {"rounds": len(sample.values_ms), "median_ms": sample.median_ms, **_percentiles(sample)}
                     for label, sample in samples.items()
                 },
             }
-            for (batch, tokens), samples in results.items()
+            for name, samples in results.items()
         ],
         "note": "taken in turns: ratios hold, absolute times vary",
     }

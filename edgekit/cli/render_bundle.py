@@ -18,10 +18,9 @@ from edgekit.spec.parity import Check
 
 def header(manifest: Manifest, root: Path, evidence: ParityEvidence | None) -> list[RenderableType]:
     """What the bundle is and where it came from."""
-    source, embedding = manifest.source, manifest.embedding
+    source = manifest.source
     total = sum(entry.size for entry in manifest.files)
     passed = sum(variant.parity == "pass" for variant in manifest.variants)
-    length = "unit length" if embedding.normalize else "not normalised"
     title = Text.assemble(
         (manifest.name, "bold"), f" {manifest.version}", (f"  release {manifest.release}  {plain(str(root))}", "dim")
     )
@@ -31,8 +30,7 @@ def header(manifest: Manifest, root: Path, evidence: ParityEvidence | None) -> l
         ("licence", source.license),
         ("model", source.architecture),
         ("task", manifest.task),
-        ("answers", f"{embedding.dimension} dimensions, {embedding.pooling} pooling, {length}"),
-        ("reads", f"text, up to {manifest.text.max_length} tokens"),
+        *(fact for section in manifest.settings.values() for fact in section.facts()),
         ("proved", f"{passed} of {len(manifest.variants)} variants pass"),
         ("size", f"{size(total)} in {len(manifest.files)} files"),
         ("needs", f"onnxruntime {manifest.onnxruntime}"),

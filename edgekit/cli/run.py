@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli.asking import ask, read_options, show
 from edgekit.cli.inspection import BundleArgument
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.errors import DataError, OutputError, UsageError
@@ -17,6 +18,8 @@ from edgekit.errors import DataError, OutputError, UsageError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgekit.runtime import Embedder
 
 VariantOption = Annotated[
     str | None,
@@ -36,40 +39,67 @@ def run(  # noqa: PLR0913 - each is an option of the command
     bundle: BundleArgument,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[INPUT]...", help="Texts; - reads them from a pipe, one a line.", show_default=False),
+        typer.Argument(
+            metavar="[INPUT]...",
+            help="Texts or files, whatever the task takes; - reads a pipe, one a line.",
+            show_default=False,
+        ),
     ] = None,
     *,
     file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Texts, one a line, UTF-8.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="Inputs, one a line, UTF-8.", show_default=False)
     ] = None,
     npy: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the answers as a NumPy array instead.", show_default=False),
+        typer.Option(metavar="FILE", help="Write vectors as a NumPy array instead.", show_default=False),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="An option of the task, such as top_k=3. May be given again.",
+            show_default=False,
+        ),
     ] = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Embed texts with a bundle, as a device would."""
+    """Ask a bundle, as a device would."""
     screen = Screen.of(context, as_json=as_json, debug=debug)
     texts = _texts(inputs or [], file)
-    from edgekit.runtime import load
+    chosen = read_options(options or [])
+    from edgekit.runtime import Embedder, load
 
-    embedder = load(bundle, variant=variant, threads=threads)
-    vectors = embedder.embed(texts)
+    model = load(bundle, variant=variant, threads=threads)
+    if isinstance(model, Embedder):
+        _embed(model, texts, npy, screen)
+        return
+    if npy:
+        raise UsageError(f"--npy is for bundles that embed, this one is for {model.manifest.task}")
+    answers = ask(model, texts, chosen)
+    if screen.json:
+        screen.result({"answers": answers, "variant": model.variant.name})
+        return
+    show(texts, answers, model, screen)
+
+
+def _embed(model: Embedder, texts: Sequence[str], npy: Path | None, screen: Screen) -> None:
+    vectors = model.embed(texts)
     if npy:
         _write_npy(vectors, npy)
     if screen.json:
         # 9 significant digits give back the very float32.
         rows = [] if npy else [[float(f"{value:.9g}") for value in row] for row in vectors.tolist()]
         document: dict[str, Any] = {"npy": str(npy)} if npy else {"embeddings": rows}
-        screen.result(document | {"variant": embedder.variant.name})
+        screen.result(document | {"variant": model.variant.name})
         return
     if npy:
         screen.show(f"{vectors.shape[0]} x {vectors.shape[1]} float32 written to {npy}")
         return
-    _show(texts, vectors, embedder.variant.name, screen)
+    _show(texts, vectors, model.variant.name, screen)
 
 
 def _texts(inputs: Sequence[str], file: Path | None) -> list[str]:

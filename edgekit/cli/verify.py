@@ -39,18 +39,18 @@ def verify(
     with _step("this host", screen) as found:
         from edgekit.runtime import load
 
-        embedder = load(bundle, variant=variant, threads=threads)
-        found(f"runs {embedder.variant.name} ({embedder.variant.recipe})")
+        model = load(bundle, variant=variant, threads=threads)
+        found(f"runs {model.variant.name} ({model.variant.recipe})")
     with _step("answers", screen) as found:
-        result = embedder.self_test()
+        result = model.self_test()
         _require_passed(result)
-        found(f"{result.cases} golden cases, worst cosine {result.worst_cosine:.6f} (at least {result.bound:g})")
+        found(f"{result.cases} golden cases, worst agreement {result.worst:.6f} (at least {result.bound:g})")
     if screen.json:
         screen.result(
             {
                 "integrity": {"files": len(opened.manifest.files), "size_bytes": size_bytes},
-                "host": {"variant": embedder.variant.name, "architecture": embedder.host.architecture},
-                "answers": {"cases": result.cases, "worst_cosine": result.worst_cosine, "bound": result.bound},
+                "host": {"variant": model.variant.name, "architecture": model.host.architecture},
+                "answers": {"cases": result.cases, "worst_agreement": result.worst, "bound": result.bound},
             }
         )
 
@@ -58,8 +58,7 @@ def verify(
 def _require_passed(result: SelfTest) -> None:
     if not result.passed:
         raise ParityError(
-            f"golden cases: worst cosine {result.worst_cosine:.6f} of {result.cases}, "
-            f"expected at least {result.bound:g}",
+            f"golden cases: worst agreement {result.worst:.6f} of {result.cases}, expected at least {result.bound:g}",
             hint="this onnxruntime or CPU computes differently; export again on or for this machine",
         )
 

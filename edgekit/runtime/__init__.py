@@ -11,18 +11,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgekit.runtime.embedding import Embedder, SelfTest
+    from edgekit.runtime.classification import TextClassifier
+    from edgekit.runtime.embedding import Embedder
     from edgekit.runtime.host import Host, detect_host
-    from edgekit.runtime.loading import load
+    from edgekit.runtime.loading import load, pipeline
+    from edgekit.runtime.model import Model, SelfTest
 
-__all__ = ["Embedder", "Host", "SelfTest", "detect_host", "load"]
+__all__ = ["Embedder", "Host", "Model", "SelfTest", "TextClassifier", "detect_host", "load", "pipeline"]
 
 _HOMES = {
     "Embedder": "embedding",
     "Host": "host",
-    "SelfTest": "embedding",
+    "Model": "model",
+    "SelfTest": "model",
+    "TextClassifier": "classification",
     "detect_host": "host",
     "load": "loading",
+    "pipeline": "loading",
 }
 
 

@@ -1,26 +1,31 @@
-"""Golden cases: texts with the vectors expected on the device, replayed by the self-test."""
+"""Golden cases: inputs with the raw answers expected on the device, replayed by the self-test."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import InputError, IntegrityError, RecordError
+from edgekit.runtime.answers import KINDS, Input, Raw
 from edgekit.spec.reader import Table, parse_json
 
-SCHEMA_VERSION: Final = "1.0"
-TASK: Final = "feature-extraction"
+SCHEMA_VERSION: Final = "2.0"
+EARLIER: Final = "1.0"  # a text and its embedding
+MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_CASES: Final = 4096
 MAX_TEXT: Final = 65536
+MAX_VALUES: Final = 1 << 24
 
 _NAME: Final = "golden cases"
+_DTYPES: Final = ("float32", "uint8", "int64")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,32 +33,29 @@ class Golden:
     """One case.
 
     Attributes:
-        text: What is embedded.
-        embedding: The vector expected, (dimension,) float32.
+        input: What the model is asked.
+        expected: The reference's raw answer.
     """
 
-    text: str
-    embedding: npt.NDArray[np.float32]
+    input: Input
+    expected: Raw
 
 
-def read_golden(data: bytes, dimension: int) -> tuple[Golden, ...]:
+def read_golden(data: bytes) -> tuple[Golden, ...]:
     """Parse a file of golden cases.
-
-    Args:
-        data: The file's bytes.
-        dimension: Length that every vector must have.
 
     Returns:
         At least one case.
 
     Raises:
-        IntegrityError: The file breaks the format, or a vector is of another length, not finite, or zero.
+        IntegrityError: The file breaks the format, or an expected array is empty or not finite.
     """
     try:
-        table = parse_json(data, _NAME)
-        table.string("schema_version", choices=(SCHEMA_VERSION,))
-        table.string("task", choices=(TASK,))
-        cases = tuple(_read_case(item, dimension) for item in table.tables("cases", max_items=MAX_CASES))
+        table = parse_json(data, _NAME, max_bytes=MAX_BYTES)
+        version = table.string("schema_version", choices=(SCHEMA_VERSION, EARLIER))
+        table.string("task")
+        read = _read_case if version == SCHEMA_VERSION else _read_earlier
+        cases = tuple(read(item) for item in table.tables("cases", max_items=MAX_CASES))
         table.done()
     except RecordError as error:
         raise IntegrityError(error.message, hint=error.hint or "the bundle is damaged; get it again") from error
@@ -62,20 +64,21 @@ def read_golden(data: bytes, dimension: int) -> tuple[Golden, ...]:
     return cases
 
 
-def write_golden(cases: Iterable[tuple[str, npt.NDArray[np.float32]]]) -> bytes:
+def write_golden(task: str, cases: Iterable[Golden]) -> bytes:
     """The canonical bytes of a file of golden cases.
 
-    Args:
-        cases: Texts with their vectors, (dimension,) float32.
-
     Raises:
-        InputError: A text is no Unicode text, or a vector is not finite, zero, or not one-dimensional.
+        InputError: A text is no Unicode text, or an expected array is empty or not finite.
     """
     document = {
         "schema_version": SCHEMA_VERSION,
-        "task": TASK,
+        "task": task,
         "cases": [
-            {"text": text, "embedding": _encode(index, embedding)} for index, (text, embedding) in enumerate(cases)
+            {
+                "input": {name: _to_json(value) for name, value in case.input.items()},
+                "expected": {name: _expected(index, name, array) for name, array in case.expected.items()},
+            }
+            for index, case in enumerate(cases)
         ],
     }
     try:
@@ -84,24 +87,82 @@ def write_golden(cases: Iterable[tuple[str, npt.NDArray[np.float32]]]) -> bytes:
         raise InputError(f"{_NAME}: a text holds a lone surrogate") from error
 
 
-def _encode(index: int, embedding: npt.NDArray[np.float32]) -> str:
-    vector = np.ascontiguousarray(embedding, dtype="<f4")
-    if vector.ndim != 1 or not np.isfinite(vector).all() or not vector.any():
-        raise InputError(f"{_NAME}: the vector of case {index} is not a finite vector other than zero")
-    return base64.b64encode(vector.tobytes()).decode("ascii")
+def _expected(index: int, name: str, array: npt.NDArray[Any]) -> dict[str, Any]:
+    if not array.size or not np.isfinite(array).all():
+        raise InputError(f"{_NAME}: {name} of case {index} is empty or not finite")
+    return _array_json(array.astype(np.float32))
 
 
-def _read_case(table: Table, dimension: int) -> Golden:
-    text = table.string("text", max_length=MAX_TEXT)
-    encoded = table.string("embedding", max_length=8 + (dimension * 4 + 2) // 3 * 4)
+def _to_json(value: Any) -> Any:
+    return _array_json(value) if isinstance(value, np.ndarray) else value
+
+
+def _array_json(array: npt.NDArray[Any]) -> dict[str, Any]:
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return {
+        "dtype": array.dtype.name,
+        "shape": list(array.shape),
+        "base64": base64.b64encode(little.tobytes()).decode("ascii"),
+    }
+
+
+def _read_case(table: Table) -> Golden:
+    asked, expected = table.table("input"), table.table("expected")
     table.done()
+    case = Golden(
+        input={name: _read_value(asked, name) for name in asked.names()},
+        expected={name: _read_array(expected.table(name)) for name in expected.names()},
+    )
+    for name, array in case.expected.items():
+        if name.partition(".")[0] not in KINDS:
+            raise expected.error(name, f"names no kind of answer: {', '.join(KINDS)}")
+        if array.dtype != np.float32 or not array.size or not np.isfinite(array).all():
+            raise expected.error(name, "expected finite float32 values, at least one")
+    if not case.input or not case.expected:
+        raise table.error("expected", "a case has an input and an answer")
+    return case
+
+
+def _read_value(table: Table, name: str) -> Any:
+    value = table.raw(name)
+    if isinstance(value, str):
+        return table.string(name, max_length=MAX_TEXT)
+    if isinstance(value, list):
+        return list(table.strings(name))
+    if isinstance(value, Mapping):
+        return _read_array(table.table(name))
+    return value if isinstance(value, bool) else table.number(name)
+
+
+def _read_array(table: Table) -> npt.NDArray[Any]:
+    dtype = np.dtype(table.string("dtype", choices=_DTYPES))
+    shape = table.shape("shape")
+    sizes = [size for size in shape if isinstance(size, int)]
+    if len(sizes) != len(shape) or math.prod(sizes) > MAX_VALUES:
+        raise table.error("shape", f"expected sizes, {MAX_VALUES} values at most")
+    count = math.prod(sizes) * dtype.itemsize
+    raw = _decode(table, "base64", max_length=8 + (count + 2) // 3 * 4)
+    table.done()
+    if len(raw) != count:
+        raise table.error("base64", f"{len(raw)} bytes, expected {count}")
+    return np.frombuffer(raw, dtype.newbyteorder("<")).astype(dtype).reshape(sizes)
+
+
+def _read_earlier(table: Table) -> Golden:
+    text = table.string("text", max_length=MAX_TEXT)
+    raw = _decode(table, "embedding", max_length=MAX_VALUES)
+    table.done()
+    if not raw or len(raw) % 4:
+        raise table.error("embedding", f"{len(raw)} bytes, expected float32 values")
+    vector = np.frombuffer(raw, "<f4").astype(np.float32)
+    if not np.isfinite(vector).all():
+        raise table.error("embedding", "expected finite values")
+    return Golden({"text": text}, {"embedding": vector})
+
+
+def _decode(table: Table, key: str, *, max_length: int) -> bytes:
+    encoded = table.string(key, max_length=max_length)
     try:
-        raw = base64.b64decode(encoded, validate=True)
+        return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise table.error("embedding", f"not base64: {error}") from error
-    if len(raw) != dimension * 4:
-        raise table.error("embedding", f"{len(raw)} bytes, expected {dimension} float32 values")
-    vector = np.frombuffer(raw, dtype="<f4").astype(np.float32)
-    if not np.isfinite(vector).all() or not vector.any():
-        raise table.error("embedding", "expected finite values, not all zero")
-    return Golden(text, vector)
+        raise table.error(key, f"not base64: {error}") from error

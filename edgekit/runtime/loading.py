@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import UsageError
-from edgekit.runtime.embedding import Embedder
 from edgekit.runtime.host import detect_host, usable_threads
+from edgekit.runtime.model import Model
+from edgekit.runtime.opened import Opened
 from edgekit.runtime.selection import check_host
-from edgekit.runtime.session import onnxruntime_version, open_session
-from edgekit.runtime.text import TextEncoder, check_inputs
+from edgekit.runtime.session import onnxruntime_version
+from edgekit.runtime.tasks import CLASSES
 from edgekit.spec.manifest import Variant
+from edgekit.spec.task import SYNONYMS
 
 MAX_THREADS = 1024
 
 
 def load(
     path: str | os.PathLike[str], *, variant: str | None = None, threads: int | None = None, spin: bool = False
-) -> Embedder:
+) -> Model:
     """Open a bundle: verify what is used, decide whether and how this host runs it, open the session.
 
     Args:
@@ -29,7 +32,7 @@ def load(
         spin: Whether idle threads burn CPU to answer sooner.
 
     Returns:
-        The object for the bundle's task.
+        The object for the bundle's task, for example an :class:`edgekit.runtime.Embedder`.
 
     Raises:
         IntegrityError: The bundle is not, byte for byte, what its manifest lists.
@@ -43,7 +46,28 @@ def load(
     return open_variant(bundle, chosen, threads=threads, spin=spin)
 
 
-def open_variant(bundle: Bundle, variant: Variant, *, threads: int | None = None, spin: bool = False) -> Embedder:
+def pipeline(task: str, model: str | os.PathLike[str], *, threads: int | None = None, spin: bool = False) -> Model:
+    """Open a bundle as ``transformers.pipeline`` opens a checkpoint: calling it gives results of the same shape.
+
+    Args:
+        task: What it shall be used for, a Hugging Face task name.
+        model: The bundle's folder.
+        threads: See :func:`load`.
+        spin: See :func:`load`.
+
+    Raises:
+        UsageError: The bundle is for another task.
+        IntegrityError: See :func:`load`.
+        HostError: See :func:`load`.
+    """
+    opened = load(model, threads=threads, spin=spin)
+    if SYNONYMS.get(task, task) != opened.manifest.task:
+        opened.close()
+        raise UsageError(f"{model}: is a bundle for {opened.manifest.task}, not for {task}")
+    return opened
+
+
+def open_variant(bundle: Bundle, variant: Variant, *, threads: int | None = None, spin: bool = False) -> Model:
     """Open one variant of an open bundle without asking whether this host is one of its targets.
 
     The build side judges variants for other CPUs with this; a device calls :func:`load`.
@@ -52,7 +76,8 @@ def open_variant(bundle: Bundle, variant: Variant, *, threads: int | None = None
         IntegrityError: A file is not, byte for byte, what the manifest lists.
         HostError: This onnxruntime cannot run it.
     """
-    check_inputs(bundle.manifest.inputs)
-    text = TextEncoder(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
-    session = open_session(bundle, variant, threads=threads or usable_threads(), spin=spin)
-    return Embedder(bundle, variant, detect_host(), text, session)
+    module, _, name = CLASSES[bundle.manifest.task].partition(":")
+    opened = Opened(bundle, variant, detect_host(), threads=threads or usable_threads(), spin=spin)
+    model: Model = getattr(import_module(f"edgekit.runtime.{module}"), name)(opened)
+    opened.loaded()
+    return model

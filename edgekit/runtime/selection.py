@@ -7,11 +7,10 @@ from typing import Final
 
 from edgekit.errors import HostError, IntegrityError, UsageError
 from edgekit.runtime.host import Host
+from edgekit.runtime.tasks import CLASSES
 from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.reader import nearest
 from edgekit.spec.target import Target
-
-TASKS: Final = ("feature-extraction", "sentence-similarity")
 
 _CONDITION: Final = re.compile(r"(>=|<=|==|!=|>|<)\s*(\d{1,6}(?:\.\d{1,6}){0,3})")
 
@@ -33,9 +32,9 @@ def check_host(manifest: Manifest, host: Host, onnxruntime_version: str, name: s
         UsageError: There is no variant of that name.
         IntegrityError: The manifest's version range is malformed.
     """
-    if manifest.task not in TASKS:
+    if manifest.task not in CLASSES:
         raise HostError(
-            f"the bundle's task {manifest.task!r} is unknown to this edgekit, which knows {', '.join(TASKS)}",
+            f"the bundle's task {manifest.task!r} is unknown to this edgekit, which knows {', '.join(CLASSES)}",
             hint="it needs a newer edgekit: pip install --upgrade edgekit",
         )
     if not version_in_range(onnxruntime_version, manifest.onnxruntime):

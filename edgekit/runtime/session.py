@@ -109,12 +109,22 @@ class Session:
         self.close()
 
 
-def open_session(bundle: Bundle, variant: Variant, *, threads: int, spin: bool = False) -> Session:
-    """Open a variant's graph from verified memory; ONNX Runtime is given no path to open.
+def open_session(
+    bundle: Bundle,
+    variant: Variant,
+    component: str = "model",
+    *,
+    weights: dict[str, memoryview] | None = None,
+    threads: int,
+    spin: bool = False,
+) -> Session:
+    """Open a component's graph from verified memory; ONNX Runtime is given no path to open.
 
     Args:
         bundle: The open bundle.
         variant: One of its variants.
+        component: One of the bundle's components.
+        weights: Weight files that another component has read already, by name; those read here are added.
         threads: Within one operator, the caller's included.
         spin: Whether idle threads burn CPU to answer sooner.
 
@@ -124,7 +134,10 @@ def open_session(bundle: Bundle, variant: Variant, *, threads: int, spin: bool =
     """
     manifest = bundle.manifest
     provider = _provider(manifest, variant)
-    model = bytes(bundle.read(variant.model_path))
+    if component not in manifest.components:
+        raise IntegrityError(f"edgekit.json: components: has no {component!r}, which task {manifest.task} needs")
+    described, path = manifest.components[component], variant.graph_path(component)
+    model = bytes(bundle.read(path))
     sizes = {
         posixpath.basename(entry.path): entry.size
         for entry in manifest.files
@@ -141,18 +154,18 @@ def open_session(bundle: Bundle, variant: Variant, *, threads: int, spin: bool =
         )
     try:
         options = _options(variant, threads=threads, spin=spin)
-        weights = read_weights(bundle, variant.folder, tensors)
-        hand_over(options, weights)
+        values = read_weights(bundle, variant.folder, tensors, {} if weights is None else weights)
+        hand_over(options, values)
         session = ort.InferenceSession(model, options, providers=[provider])
     except EdgekitError:
         raise
     except Exception as error:
-        raise _load_error(error, variant, ort.__version__) from error
+        raise _load_error(error, path, ort.__version__) from error
     if session.get_providers()[0] != provider:
         raise HostError(f"variant {variant.name!r}: asked for {provider}, got {session.get_providers()[0]}")
-    _check_graph("inputs", manifest.inputs, session.get_inputs(), variant)
-    _check_graph("outputs", manifest.outputs, session.get_outputs(), variant)
-    return Session(session, manifest.inputs, manifest.outputs, list(weights.values()))
+    _check_graph("inputs", described.inputs, session.get_inputs(), path)
+    _check_graph("outputs", described.outputs, session.get_outputs(), path)
+    return Session(session, described.inputs, described.outputs, list(values.values()))
 
 
 def onnxruntime_version() -> str:
@@ -188,12 +201,12 @@ def _options(variant: Variant, *, threads: int, spin: bool) -> onnxruntime.Sessi
     return options
 
 
-def _check_graph(what: str, expected: tuple[Tensor, ...], found: list[Any], variant: Variant) -> None:
+def _check_graph(what: str, expected: tuple[Tensor, ...], found: list[Any], path: str) -> None:
     named = {node.name: _dtype_name(node.type) for node in found}
     listed = {tensor.name: tensor.dtype for tensor in expected}
     if named != listed:
         raise IntegrityError(
-            f"{variant.model_path}: its {what} are {named}, edgekit.json lists {listed}",
+            f"{path}: its {what} are {named}, edgekit.json lists {listed}",
             hint="the graph and the manifest are not of one bundle; get it again",
         )
 
@@ -221,12 +234,12 @@ def _check_feeds(inputs: tuple[Tensor, ...], feeds: Mapping[str, npt.NDArray[Any
                 raise InputError(f"input {tensor.name}: shape {array.shape} does not fit {tensor.shape}")
 
 
-def _load_error(error: Exception, variant: Variant, version: str) -> EdgekitError:
+def _load_error(error: Exception, path: str, version: str) -> EdgekitError:
     reason = _reason(error)
     if type(error).__name__ in ("InvalidArgument", "InvalidProtobuf", "NoModel"):
-        return IntegrityError(f"{variant.model_path}: not an ONNX model: {reason}", hint="get the bundle again")
+        return IntegrityError(f"{path}: not an ONNX model: {reason}", hint="get the bundle again")
     return HostError(
-        f"{variant.model_path}: onnxruntime {version} cannot open it here: {reason}",
+        f"{path}: onnxruntime {version} cannot open it here: {reason}",
         hint="try another variant, or the onnxruntime the bundle was judged with (`edgekit inspect` names it)",
     )
 

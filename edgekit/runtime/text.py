@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import EdgekitError, HostError, InputError, IntegrityError
-from edgekit.spec.manifest import Tensor, TextSettings
+from edgekit.spec.manifest import Tensor
+from edgekit.spec.settings.text import TextSettings
 
 CHARACTERS_PER_TOKEN: Final = 64
 
@@ -110,6 +111,31 @@ class TextEncoder:
             return head
         last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
         return head[:last] if last > 0 else head
+
+
+def texts_of(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The field ``text`` of each input.
+
+    Raises:
+        InputError: An input has no such field.
+    """
+    for index, item in enumerate(inputs):
+        if "text" not in item:
+            raise InputError(f"input {index}: has no field 'text', only {', '.join(item) or 'none'}")
+    return [item["text"] for item in inputs]
+
+
+def equal_lengths(ids: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+    """Batches of row numbers whose rows have one length: what stands beside a text then cannot pad it.
+
+    Dynamic int8 takes one scale over a whole batch, padding included (docs/decisions/0005).
+    """
+    by_length: dict[int, list[int]] = {}
+    for row, row_ids in enumerate(ids):
+        by_length.setdefault(len(row_ids), []).append(row)
+    for rows in by_length.values():
+        for start in range(0, len(rows), batch_size):
+            yield rows[start : start + batch_size]
 
 
 def check_inputs(inputs: Iterable[Tensor]) -> None:

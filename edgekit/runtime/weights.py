@@ -22,13 +22,16 @@ _NUMPY_TYPES: Final = {
 }  # fmt: skip
 
 
-def read_weights(bundle: Bundle, folder: str, tensors: Iterable[ExternalTensor]) -> dict[str, onnxruntime.OrtValue]:
+def read_weights(
+    bundle: Bundle, folder: str, tensors: Iterable[ExternalTensor], files: dict[str, memoryview]
+) -> dict[str, onnxruntime.OrtValue]:
     """The tensors by name, as views of their files' verified bytes.
 
     Args:
         bundle: Where the files are.
         folder: The model's folder in the bundle.
         tensors: As :func:`edgekit.runtime.external_data.external_tensors` found them.
+        files: What was read already, by name, so that components share one copy; what is read here is added.
 
     Returns:
         Values that keep their memory alive, and must themselves outlive the session that uses them.
@@ -37,7 +40,6 @@ def read_weights(bundle: Bundle, folder: str, tensors: Iterable[ExternalTensor])
         IntegrityError: A file is not what the manifest lists.
         HostError: A tensor's type cannot be handed over.
     """
-    files: dict[str, memoryview] = {}
     values = {}
     for tensor in tensors:
         if tensor.location not in files:

@@ -9,14 +9,19 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from edgekit.errors import IntegrityError, RecordError
 from edgekit.spec.checksum import seal
+from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
+from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.labels import LabelSettings
+from edgekit.spec.settings.section import Section
+from edgekit.spec.settings.text import TextSettings
 from edgekit.spec.target import Target
 
-SCHEMA_MAJOR: Final = 1
+SCHEMA_MAJOR: Final = 2
 SCHEMA_MINOR: Final = 0
 MANIFEST_NAME: Final = "edgekit.json"
 
@@ -24,8 +29,14 @@ MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 MAX_FILES: Final = 4096
 MAX_FILE_BYTES: Final = 1 << 42
 
-POOLINGS: Final = ("mean", "cls", "max", "lasttoken", "mean_sqrt_len_tokens")
 VERDICTS: Final = ("pass", "fail", "unproven")
+
+# What may stand under "settings", by key.
+SECTIONS: Final[dict[str, type[Section]]] = {
+    kind.key: kind for kind in (TextSettings, EmbeddingSettings, LabelSettings)
+}
+
+_Section = TypeVar("_Section", bound=Section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,74 +83,52 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class TextSettings:
-    """How text becomes input ids.
+class Component:
+    """One graph of the model: what it takes and gives, whichever variant it is from."""
 
-    Attributes:
-        tokenizer: Path of the ``tokenizer.json`` inside the bundle.
-        max_length: Tokens, special ones included; longer input is truncated on the right.
-        pad_id: Id used to fill a batch.
-        pad_type_id: Token type id of padding.
-    """
-
-    tokenizer: str
-    max_length: int
-    pad_id: int
-    pad_type_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingSettings:
-    """How token states become one vector.
-
-    Attributes:
-        output: The graph output that holds token states, (batch, sequence, dimension) float32.
-        pooling: One of :data:`POOLINGS`, as sentence-transformers names them.
-        normalize: Whether the vector is scaled to unit length.
-        dimension: Length of the vector.
-    """
-
-    output: str
-    pooling: str
-    normalize: bool
-    dimension: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The graph one recipe made.
+    """The graphs one recipe made, one for each component.
 
     Attributes:
         name: Unique in the bundle; also its name in ONNX Runtime's package.
         recipe: The recipe as resolved, for example ``int8-dynamic+smooth``.
         precision: ``float32``, ``int8``, …
         folder: Its folder in the bundle.
-        model_file: The ONNX file inside ``folder``.
+        graphs: The ONNX file inside ``folder``, by component. Their weights share one file there.
         targets: Names of the targets it serves.
         runs_anywhere: Whether its answers are right on every CPU of the bundle's architectures
             (no product can saturate), so that a runtime that knows no CPU features may take it.
         session_options: ONNX Runtime session configuration entries it was judged with.
         opset: ONNX opset of the default domain.
         parity: Verdict, one of :data:`VERDICTS`.
-        self_test_cosine: The least cosine with the golden answers that the self-test accepts.
+        self_test_min: The least agreement with the golden answers that the self-test accepts, 1 being the
+            very same; see :mod:`edgekit.runtime.agreement`.
     """
 
     name: str
     recipe: str
     precision: str
     folder: str
-    model_file: str
+    graphs: Mapping[str, str]
     targets: tuple[str, ...]
     runs_anywhere: bool
     session_options: Mapping[str, str]
     opset: int
     parity: str
-    self_test_cosine: float
+    self_test_min: float
 
-    @property
-    def model_path(self) -> str:
-        """Path of the ONNX file inside the bundle."""
-        return f"{self.folder}/{self.model_file}"
+    def graph_path(self, component: str) -> str:
+        """Path of a component's ONNX file inside the bundle.
+
+        Raises:
+            KeyError: There is no such component.
+        """
+        return f"{self.folder}/{self.graphs[component]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +142,8 @@ class Manifest:
     source: Source
     generator: Mapping[str, str]
     onnxruntime: str
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    text: TextSettings
-    embedding: EmbeddingSettings
+    components: Mapping[str, Component]
+    settings: Mapping[str, Section]
     golden: str
     targets: Mapping[str, Target]
     variants: tuple[Variant, ...]
@@ -173,6 +160,20 @@ class Manifest:
                 return variant
         raise KeyError(name)
 
+    def section(self, kind: type[_Section]) -> _Section:
+        """The settings of a kind.
+
+        Raises:
+            IntegrityError: The bundle has none, which its task needs.
+        """
+        section = self.settings.get(kind.key)
+        if not isinstance(section, kind):
+            raise IntegrityError(
+                f"{MANIFEST_NAME}: settings: missing key {kind.key!r}, which task {self.task} needs",
+                hint="the bundle is not of this task; export it again",
+            )
+        return section
+
     def to_json(self) -> bytes:
         """The canonical bytes of ``edgekit.json``: sorted keys, two-space indent, a newline at the end."""
         document: dict[str, Any] = {
@@ -185,10 +186,8 @@ class Manifest:
             "source": _fields(self.source),
             "generator": dict(self.generator),
             "requires": {"onnxruntime": self.onnxruntime},
-            "inputs": [_tensor_json(tensor) for tensor in self.inputs],
-            "outputs": [_tensor_json(tensor) for tensor in self.outputs],
-            "text": _fields(self.text),
-            "embedding": _fields(self.embedding),
+            "components": {name: _component_json(component) for name, component in self.components.items()},
+            "settings": {name: section.to_json() for name, section in self.settings.items()},
             "golden": self.golden,
             "targets": {name: target.to_json() for name, target in self.targets.items()},
             "variants": [_variant_json(variant) for variant in self.variants],
@@ -209,7 +208,7 @@ class Manifest:
         """
         damaged = "the bundle is damaged; get it again"
         try:
-            manifest = _read_manifest(parse_json(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES))
+            manifest = _read_manifest(upgraded(parse_json(data, MANIFEST_NAME, max_bytes=MAX_MANIFEST_BYTES)))
             sealed = seal(data, MANIFEST_NAME)
         except RecordError as error:
             raise IntegrityError(error.message, hint=error.hint or damaged) from error
@@ -232,10 +231,8 @@ def _read_manifest(table: Table) -> Manifest:
         source=_read_source(table.table("source"), strict=strict),
         generator=table.string_map("generator"),
         onnxruntime=requires.string("onnxruntime"),
-        inputs=tuple(_read_tensor(item, strict=strict) for item in table.tables("inputs")),
-        outputs=tuple(_read_tensor(item, strict=strict) for item in table.tables("outputs")),
-        text=_read_text(table.table("text"), strict=strict),
-        embedding=_read_embedding(table.table("embedding"), strict=strict),
+        components={name: _read_component(item, strict=strict) for name, item in table.named_tables("components")},
+        settings=_read_settings(table.table("settings"), strict=strict),
         golden=table.string("golden"),
         targets=targets,
         variants=variants,
@@ -255,31 +252,40 @@ def _check_schema(table: Table) -> bool:
     major, minor = int(match[1]), int(match[2])
     if major != SCHEMA_MAJOR:
         raise RecordError(
-            f"{table.path}: schema_version: this edgekit reads {SCHEMA_MAJOR}.x, the bundle is {text}",
-            hint="install an edgekit of that major version",
+            f"{table.path}: schema_version: this edgekit reads 1.x and {SCHEMA_MAJOR}.x, the bundle is {text}",
+            hint="a newer edgekit may read it: pip install --upgrade edgekit",
         )
     return minor <= SCHEMA_MINOR
 
 
 def _check_references(table: Table, manifest: Manifest) -> None:
     listed = {entry.path for entry in manifest.files}
-    named = [("golden", manifest.golden), ("text", manifest.text.tokenizer)]
-    named += [("variants", variant.model_path) for variant in manifest.variants]
+    named = [("golden", manifest.golden)]
+    named += [("settings", path) for section in manifest.settings.values() for path in section.files()]
+    named += [("variants", variant.graph_path(name)) for variant in manifest.variants for name in variant.graphs]
     for key, path in named:
         if path not in listed:
             raise table.error(key, f"names {path!r}, which is not in files")
+    _check_variants(table, manifest)
+    outputs = {tensor.name for component in manifest.components.values() for tensor in component.outputs}
+    for name, section in manifest.settings.items():
+        for output in section.outputs():
+            if output not in outputs:
+                raise table.error("settings", f"{name}: output {output!r} is not in any component's outputs")
+
+
+def _check_variants(table: Table, manifest: Manifest) -> None:
     if not manifest.variants:
         raise table.error("variants", "a bundle has at least one")
     names = [variant.name for variant in manifest.variants]
     if len(set(names)) != len(names):
         raise table.error("variants", "two variants have one name")
     for variant in manifest.variants:
+        if set(variant.graphs) != set(manifest.components):
+            raise table.error("variants", f"{variant.name}: graphs: expected one for each component")
         for target in variant.targets:
             if target not in manifest.targets:
                 raise table.error("variants", f"{variant.name} serves {target!r}, which is not in targets")
-    outputs = [tensor.name for tensor in manifest.outputs]
-    if manifest.embedding.output not in outputs:
-        raise table.error("embedding", f"output {manifest.embedding.output!r} is not in outputs")
 
 
 def _read_variant(table: Table, *, strict: bool) -> Variant:
@@ -288,13 +294,13 @@ def _read_variant(table: Table, *, strict: bool) -> Variant:
         recipe=table.string("recipe"),
         precision=table.string("precision"),
         folder=table.string("folder"),
-        model_file=table.string("model_file"),
+        graphs=table.string_map("graphs"),
         targets=table.strings("targets"),
         runs_anywhere=table.boolean("runs_anywhere"),
         session_options=table.string_map("session_options"),
         opset=table.integer("opset", minimum=1, maximum=1000),
         parity=table.string("parity", choices=VERDICTS),
-        self_test_cosine=table.number("self_test_cosine", minimum=-1, maximum=1),
+        self_test_min=table.number("self_test_min", minimum=-1, maximum=1),
     )
     _close(table, strict=strict)
     return variant
@@ -318,26 +324,22 @@ def _read_tensor(table: Table, *, strict: bool) -> Tensor:
     return tensor
 
 
-def _read_text(table: Table, *, strict: bool) -> TextSettings:
-    text = TextSettings(
-        tokenizer=table.string("tokenizer"),
-        max_length=table.integer("max_length", minimum=1, maximum=1 << 24),
-        pad_id=table.integer("pad_id"),
-        pad_type_id=table.integer("pad_type_id"),
+def _read_component(table: Table, *, strict: bool) -> Component:
+    component = Component(
+        inputs=tuple(_read_tensor(item, strict=strict) for item in table.tables("inputs")),
+        outputs=tuple(_read_tensor(item, strict=strict) for item in table.tables("outputs")),
     )
     _close(table, strict=strict)
-    return text
+    return component
 
 
-def _read_embedding(table: Table, *, strict: bool) -> EmbeddingSettings:
-    embedding = EmbeddingSettings(
-        output=table.string("output"),
-        pooling=table.string("pooling", choices=POOLINGS),
-        normalize=table.boolean("normalize"),
-        dimension=table.integer("dimension", minimum=1, maximum=1 << 24),
-    )
+def _read_settings(table: Table, *, strict: bool) -> dict[str, Section]:
+    settings: dict[str, Section] = {}
+    for name, item in ((name, table.table(name)) for name in table.names() if name in SECTIONS):
+        settings[name] = SECTIONS[name].read(item)
+        _close(item, strict=strict)
     _close(table, strict=strict)
-    return embedding
+    return settings
 
 
 def _read_file(table: Table, *, strict: bool) -> FileEntry:
@@ -378,5 +380,16 @@ def _tensor_json(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)}
 
 
+def _component_json(component: Component) -> dict[str, Any]:
+    return {
+        "inputs": [_tensor_json(tensor) for tensor in component.inputs],
+        "outputs": [_tensor_json(tensor) for tensor in component.outputs],
+    }
+
+
 def _variant_json(variant: Variant) -> dict[str, Any]:
-    return _fields(variant) | {"targets": list(variant.targets), "session_options": dict(variant.session_options)}
+    return _fields(variant) | {
+        "targets": list(variant.targets),
+        "graphs": dict(variant.graphs),
+        "session_options": dict(variant.session_options),
+    }

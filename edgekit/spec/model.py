@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Final
 
 from edgekit.spec.parity import BUDGETS, Budget
 from edgekit.spec.reader import Table, nearest
-
-MODEL_TASKS: Final = ("feature-extraction",)
+from edgekit.spec.task import MEASURES
 
 _INSIDE: Final = r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*"  # never absolute, no parent steps, nothing hidden
 
@@ -31,7 +30,7 @@ class ModelCard:
             hub, as pip names it; None where there is none.
         module: The package's import name; empty without a package.
         package_path: The checkpoint's folder inside the module; empty without a package.
-        budgets: By precision, the budgets this card tightens, complete; see :meth:`budget`.
+        budgets: By precision, the budgets this card tightens, complete.
     """
 
     name: str
@@ -46,14 +45,6 @@ class ModelCard:
     package_path: str
     budgets: Mapping[str, Budget]
 
-    def budget(self, precision: str) -> Budget:
-        """The parity budget for a precision: the card's where it is tighter, else the table's.
-
-        Raises:
-            KeyError: No budget is known for that precision.
-        """
-        return self.budgets[precision] if precision in self.budgets else BUDGETS[precision]
-
     @classmethod
     def read(cls, name: str, table: Table) -> ModelCard:
         """Read a record.
@@ -63,10 +54,11 @@ class ModelCard:
                 value, or a budget is looser than the table's.
         """
         package = "package" in table
+        task = table.string("task", choices=tuple(MEASURES))
         card = cls(
             name=name,
             summary=table.string("summary"),
-            task=table.string("task", choices=MODEL_TASKS),
+            task=task,
             hub_id=_matching(table, "hub_id", r"[\w.-]+/[\w.-]+", "an id like 'owner/name'"),
             revision=_matching(table, "revision", r"[0-9a-f]{40}", "a commit (40 hexadecimal digits)"),
             license=_matching(table, "license", r"[a-z0-9][a-z0-9.+-]*", "an SPDX identifier in lower case"),
@@ -74,35 +66,38 @@ class ModelCard:
             package=_matching(table, "package", r"[A-Za-z0-9][\w.-]*", "a distribution's name") if package else None,
             module=_matching(table, "module", r"[A-Za-z_]\w*", "an import name") if package else "",
             package_path=_matching(table, "package_path", _INSIDE, "a relative folder") if package else "",
-            budgets=_read_budgets(table) if "budget" in table else {},
+            budgets=_read_budgets(table, BUDGETS[MEASURES[task]]) if "budget" in table else {},
         )
         table.done()
         return card
 
 
-def _read_budgets(table: Table) -> dict[str, Budget]:
+def _read_budgets(table: Table, defaults: Mapping[str, Budget]) -> dict[str, Budget]:
     budgets: dict[str, Budget] = {}
     for precision, limits in table.named_tables("budget"):
-        if precision not in BUDGETS:
-            hint = nearest(precision, tuple(BUDGETS))
+        if precision not in defaults:
+            hint = nearest(precision, tuple(defaults))
             raise table.error("budget", f"{precision!r} is no precision with a budget{f'; {hint}' if hint else ''}")
-        budgets[precision] = _tightened(BUDGETS[precision], limits)
+        budgets[precision] = _tightened(defaults[precision], limits)
     return budgets
 
 
 def _tightened(budget: Budget, limits: Table) -> Budget:
-    changes: dict[str, float] = {}
-    for limit in fields(Budget):
-        if limit.name not in limits:
-            continue
-        current = getattr(budget, limit.name)
-        value = limits.integer(limit.name) if isinstance(current, int) else limits.number(limit.name)
-        looser = value > current if limit.name.endswith("_max") else value < current
-        if looser:
-            raise limits.error(limit.name, f"{value:g} is looser than {current:g}; a card may only tighten")
-        changes[limit.name] = value
+    samples_min, changed = budget.samples_min, dict(budget.limits)
+    if "samples_min" in limits:
+        samples_min = limits.integer("samples_min")
+        _refuse_looser(limits, "samples_min", samples_min, budget.samples_min)
+    for name, current in budget.limits.items():
+        if name in limits:
+            changed[name] = limits.number(name)
+            _refuse_looser(limits, name, changed[name], current)
     limits.done()
-    return replace(budget, **changes)  # type: ignore[arg-type]  # samples_min is read as an integer above
+    return Budget(samples_min, changed)
+
+
+def _refuse_looser(limits: Table, name: str, value: float, current: float) -> None:
+    if value > current if name.endswith("_max") else value < current:
+        raise limits.error(name, f"{value:g} is looser than {current:g}; a card may only tighten")
 
 
 def _matching(table: Table, key: str, pattern: str, expected: str) -> str:

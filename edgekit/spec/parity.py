@@ -7,7 +7,7 @@ tell (too few samples, a reference that answers at chance level) is ``unproven``
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,31 +16,53 @@ Z95: Final = 1.959963984540054  # two-sided 95 %
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a variant may differ from the reference for embeddings.
+    """What a variant may differ from the reference.
 
     Attributes:
-        mean_cosine_min: Least mean cosine with the reference's vectors (lower 95 % bound).
-        agreement_min: Least share of texts with the reference's nearest neighbour (lower 95 % bound).
-        norm_ratio_max: Largest mean deviation of the vectors' length ratio from 1.
-        batch_cosine_min: Least cosine between the answer to a text alone and in any batch.
-        length_cosine_min: Least mean cosine in each range of lengths.
-        samples_min: Fewer judged texts than this are ``unproven``.
+        samples_min: Fewer judged inputs than this are ``unproven``.
+        limits: Bounds by name: at least where the name ends with ``_min``, at most where it ends with ``_max``.
+            See :data:`BUDGETS` for their meanings.
     """
 
-    mean_cosine_min: float
-    agreement_min: float
-    norm_ratio_max: float
-    batch_cosine_min: float
-    length_cosine_min: float
     samples_min: int
+    limits: Mapping[str, float]
 
 
-# One table, by precision. A float graph is only a rewrite of the model: it gets no room for loss (its
-# agreement bound is what 100 texts without a single miss can prove).
-BUDGETS: Final[dict[str, Budget]] = {
-    "float32": Budget(0.99999, 0.96, 1e-3, 0.99999, 0.99999, 100),
-    "int8": Budget(0.99, 0.90, 0.02, 0.99, 0.98, 100),
-}
+# One table, by measure (see edgekit.spec.task) and precision. A float graph is only a rewrite of the model: it gets
+# no room for loss (its agreement bound is what 100 inputs without a single miss can prove).
+#
+# mean_cosine_min       mean cosine with the reference's vectors, lower 95 % bound
+# neighbours_min        share of inputs with the reference's nearest neighbour, lower 95 % bound
+# norm_ratio_max        mean deviation of the vectors' length ratio from 1
+# length_cosine_min     mean cosine in each range of lengths
+# batch_cosine_min      cosine between the answer to an input alone and in any batch
+# agreement_min         share of choices that are the reference's, lower 95 % bound
+# shift_max             mean total-variation distance of the probabilities, upper 95 % bound
+# batch_agreement_min   least agreement of the answer to an input alone and in any batch
+# accuracy_drop_max     share of right choices lost, where right ones are known, upper 95 % bound
+# perplexity_ratio_max  perplexity of the right choices over the reference's, upper 95 % bound
+BUDGETS: Final[dict[str, dict[str, Budget]]] = {
+    "vectors": {
+        "float32": Budget(100, {"mean_cosine_min": 0.99999, "neighbours_min": 0.96, "norm_ratio_max": 1e-3,
+                                "length_cosine_min": 0.99999, "batch_cosine_min": 0.99999}),
+        "int8": Budget(100, {"mean_cosine_min": 0.99, "neighbours_min": 0.90, "norm_ratio_max": 0.02,
+                             "length_cosine_min": 0.98, "batch_cosine_min": 0.99}),
+    },
+    "decisions": {
+        "float32": Budget(100, {"agreement_min": 0.96, "shift_max": 1e-3, "batch_agreement_min": 0.999,
+                                "accuracy_drop_max": 0.001}),
+        "int8": Budget(100, {"agreement_min": 0.95, "shift_max": 0.05, "batch_agreement_min": 0.90,
+                             "accuracy_drop_max": 0.02}),
+    },
+    "language": {
+        "float32": Budget(30, {"agreement_min": 0.88, "shift_max": 1e-3, "batch_agreement_min": 0.999,
+                               "perplexity_ratio_max": 1.001}),
+        "int8": Budget(30, {"agreement_min": 0.85, "shift_max": 0.05, "batch_agreement_min": 0.80,
+                            "perplexity_ratio_max": 1.02}),
+        "int4": Budget(30, {"agreement_min": 0.75, "shift_max": 0.15, "batch_agreement_min": 0.60,
+                            "perplexity_ratio_max": 1.10}),
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +95,13 @@ def mean_interval(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half, count)
 
 
-def share_interval(hits: int, count: int) -> Interval:
-    """Share of hits with Wilson's score interval (Wilson 1927, JASA 22:209)."""
+def share_interval(hits: float, count: int) -> Interval:
+    """Share of hits with Wilson's score interval (Wilson 1927, JASA 22:209).
+
+    Args:
+        hits: How many; a fraction where each sample is itself a share.
+        count: Independent samples.
+    """
     share = hits / count
     centre = share + Z95**2 / (2 * count)
     half = Z95 * math.sqrt(share * (1 - share) / count + Z95**2 / (4 * count**2))

@@ -1,4 +1,4 @@
-"""Calibrate: what the float graph's activations look like on texts kept for this and never for judging."""
+"""Calibrate: what the float graph's activations look like on inputs kept for this and never for judging."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from typing import Final
 import numpy as np
 import onnxruntime as ort
 
-from edgekit.stages import export
+from edgekit.stages import component_files
 from edgekit.stages.products import Matrix, products
 from edgekit.stages.quantize import column_scales, symmetric
+from edgekit.stages.reference import Feeds
 from edgekit.stages.smooth import smooth
 
-Feeds = Mapping[str, Matrix]
-
-SENSITIVITY_TEXTS: Final = 16
+SENSITIVITY_INPUTS: Final = 16
 
 
 class Calibration:
-    """Measurements on the float graph, each taken when a recipe first asks for it.
+    """Measurements on a component's float graph, each taken when a recipe first asks for it.
 
     Args:
-        fp32: Folder of the float graph.
-        batches: Its inputs, one text each (padding would count as activation).
+        fp32: Folder of the float graphs.
+        component: Which of them.
+        batches: Its inputs, one input each (padding would count as activation).
         work: A folder for graphs with inner values as outputs.
     """
 
-    def __init__(self, fp32: Path, batches: Sequence[Feeds], work: Path) -> None:
+    def __init__(self, fp32: Path, component: str, batches: Sequence[Feeds], work: Path) -> None:
         self._fp32 = fp32
+        self._component = component
         self._batches = batches
         self._work = work
 
@@ -52,14 +53,14 @@ class Calibration:
         operands rounded as :mod:`.quantize` and ``DynamicQuantizeLinear`` round them.
         """
         folder = self._work / "smoothed"
-        model = export.load(self._fp32)
+        model = component_files.load_one(self._fp32, self._component)
         smooth(model, self.ranges)
-        export.save(model, folder)
+        component_files.save({self._component: model}, folder)
         weights = {product.name: (product.x.name or "", product.matrix()) for product in products(model.graph)}
         rounded = {name: _rounded_weight(matrix) for name, (_, matrix) in weights.items()}
         error = dict.fromkeys(weights, 0.0)
         energy = dict.fromkeys(weights, 1e-30)
-        for activations in self._activations(folder, self._batches[:SENSITIVITY_TEXTS]):
+        for activations in self._activations(folder, self._batches[:SENSITIVITY_INPUTS]):
             for name, (x_name, matrix) in weights.items():
                 x = activations[x_name].reshape(-1, matrix.shape[0])
                 answer = x @ matrix
@@ -69,12 +70,13 @@ class Calibration:
 
     def _activations(self, folder: Path, batches: Sequence[Feeds]) -> Iterator[dict[str, Matrix]]:
         """For each batch the values at the products' inputs, by name."""
-        model = export.load(folder)
+        model = component_files.load_one(folder, self._component)
         inner = {product.x.name or "": product.x for product in products(model.graph)}
         model.graph.outputs[:] = list(inner.values())
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        path = export.save(model, self._work / "activations")
+        component_files.save({self._component: model}, self._work / "activations")
+        path = self._work / "activations" / component_files.graph_file(self._component)
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         for feeds in batches:
             yield dict(zip(inner, session.run(list(inner), dict(feeds)), strict=True))

@@ -1,7 +1,8 @@
-"""Data: the texts a model is calibrated and judged on, never the same ones for both.
+"""Data: what a model is calibrated and judged on, never the same for both.
 
 The built-in corpus is English prose from CPython's documentation strings, fixed and versioned. A file of
-the user's own replaces it: ``.txt`` (a text a line), ``.csv``, ``.tsv`` or ``.jsonl`` with a column or key ``text``.
+the user's own replaces it: ``.txt`` (a text a line), or ``.csv``, ``.tsv`` and ``.jsonl`` with the columns of the
+task, such as ``text`` and ``label``.
 """
 
 from __future__ import annotations
@@ -10,40 +11,71 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from edgekit.errors import DataError, RecordError
-from edgekit.spec.reader import nearest, parse_json
+from edgekit.spec.reader import Table, nearest, parse_json
 
 CORPUS: Final = "en-1"
 PARAPHRASES: Final = "paraphrases-1"
-CALIBRATION_TEXTS: Final = 200  # the corpus's first lines; of other data, a fifth at most
-JUDGED_TEXTS: Final = 800
+CALIBRATION_ROWS: Final = 200  # the corpus's first lines; of other data, a fifth at most
+JUDGED_ROWS: Final = 800
 LONG_TEXT_SENTENCES: Final = 12  # joined, a few hundred tokens
 LONG_TEXTS: Final = 16
 MAX_BYTES: Final = 256 * 1024 * 1024
-COLUMN: Final = "text"
+MAX_CELL: Final = 1 << 20
+TEXT: Final = "text"
+
+Row = Mapping[str, str]
+"""A row of data by column."""
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """Texts for a build.
+class Dataset:
+    """Rows for a build.
 
     Attributes:
         name: The corpus's version, or the file's name.
         sha256: Of the file.
         calibration: Only for choosing ranges and spared nodes.
         judged: Only for verdicts; distinct.
+        folder: What paths in the rows are relative to; None where they hold none.
     """
 
     name: str
     sha256: str
-    calibration: tuple[str, ...]
-    judged: tuple[str, ...]
+    calibration: tuple[Row, ...]
+    judged: tuple[Row, ...]
+    folder: Path | None = None
+
+    def require(self, columns: Sequence[str]) -> None:
+        """Refuse data that a task cannot use.
+
+        Raises:
+            DataError: A column is missing.
+        """
+        for column in columns:
+            for row in (*self.calibration, *self.judged):
+                if column not in row:
+                    raise DataError(
+                        f"{self.name}: no column {column!r}; its columns are {', '.join(row) or 'none'}",
+                        hint=nearest(column, tuple(row)) or f"the task needs the columns {', '.join(columns)}",
+                    )
+
+    def long(self) -> tuple[Row, ...]:
+        """A few long rows, made by joining neighbours: outliers grow with length, so they must be seen.
+
+        None where a row is more than its text, whose meaning joining would change.
+        """
+        return _long(self.judged)
+
+    def calibration_rows(self) -> tuple[Row, ...]:
+        """The rows to calibrate on, long ones included."""
+        return self.calibration + _long(self.calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +87,11 @@ class Triplet:
     distractor: str
 
 
-def builtin_texts() -> Texts:
+def builtin_texts() -> Dataset:
     """The built-in corpus."""
     data = _resource(f"{CORPUS}.txt")
-    return _split(f"builtin-{CORPUS}", data, data.decode().splitlines(), CALIBRATION_TEXTS)
+    rows = [{TEXT: line} for line in data.decode().splitlines()]
+    return _split(f"builtin-{CORPUS}", data, rows, CALIBRATION_ROWS)
 
 
 def paraphrases() -> tuple[Triplet, ...]:
@@ -67,11 +100,11 @@ def paraphrases() -> tuple[Triplet, ...]:
     return tuple(Triplet(*row) for row in rows)
 
 
-def read_texts(path: Path) -> Texts:
+def read_rows(path: Path) -> Dataset:
     """Read a data file of the user's.
 
     Raises:
-        DataError: The file is missing, too large, not text, or has no column ``text``.
+        DataError: The file is missing, too large, not text, or holds no rows.
     """
     reader = {".txt": _lines, ".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}.get(path.suffix.lower())
     if reader is None:
@@ -79,71 +112,74 @@ def read_texts(path: Path) -> Texts:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DataError(
-                f"{path}: larger than {MAX_BYTES >> 20} MiB", hint="a few thousand texts are plenty: take a sample"
+                f"{path}: larger than {MAX_BYTES >> 20} MiB", hint="a few thousand rows are plenty: take a sample"
             )
         data = path.read_bytes()
-        texts = [text.strip() for text in reader(path, data.decode("utf-8-sig"))]
+        rows = list(reader(path, data.decode("utf-8-sig")))
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path given to --data") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 at byte {error.start}", hint="save the file as UTF-8") from error
-    distinct = list(dict.fromkeys(text for text in texts if text))
+    distinct = list({tuple(row.items()): row for row in rows if any(cell.strip() for cell in row.values())}.values())
     if not distinct:
         raise DataError(f"{path}: holds no text")
-    return _split(path.name, data, distinct, min(CALIBRATION_TEXTS, len(distinct) // 5))
+    return _split(path.name, data, distinct, min(CALIBRATION_ROWS, len(distinct) // 5), path.resolve().parent)
 
 
-def long_texts(texts: Sequence[str]) -> tuple[str, ...]:
-    """A few long texts, made by joining neighbours: outliers grow with length, so they must be seen."""
-    starts = range(0, len(texts), LONG_TEXT_SENTENCES)
-    return tuple(" ".join(texts[start : start + LONG_TEXT_SENTENCES]) for start in starts)[:LONG_TEXTS]
+def _long(rows: Sequence[Row]) -> tuple[Row, ...]:
+    if any(set(row) != {TEXT} for row in rows):
+        return ()
+    starts = range(0, len(rows), LONG_TEXT_SENTENCES)
+    joined = (" ".join(row[TEXT] for row in rows[start : start + LONG_TEXT_SENTENCES]) for start in starts)
+    return tuple({TEXT: text} for text in joined)[:LONG_TEXTS]
 
 
-def _split(name: str, data: bytes, texts: Sequence[str], calibration: int) -> Texts:
-    judged = texts[calibration : calibration + JUDGED_TEXTS]
-    return Texts(name, hashlib.sha256(data).hexdigest(), tuple(texts[:calibration]), tuple(judged))
+def _split(name: str, data: bytes, rows: Sequence[Row], calibration: int, folder: Path | None = None) -> Dataset:
+    judged = rows[calibration : calibration + JUDGED_ROWS]
+    return Dataset(name, hashlib.sha256(data).hexdigest(), tuple(rows[:calibration]), tuple(judged), folder)
 
 
-def _lines(path: Path, content: str) -> Iterator[str]:  # noqa: ARG001 - one signature for all readers
-    yield from content.splitlines()
+def _lines(path: Path, content: str) -> Iterator[Row]:  # noqa: ARG001 - one signature for all readers
+    yield from ({TEXT: line.strip()} for line in content.splitlines())
 
 
-def _csv(path: Path, content: str) -> Iterator[str]:
+def _csv(path: Path, content: str) -> Iterator[Row]:
     yield from _table(path, content, ",")
 
 
-def _tsv(path: Path, content: str) -> Iterator[str]:
+def _tsv(path: Path, content: str) -> Iterator[Row]:
     yield from _table(path, content, "\t")
 
 
-def _table(path: Path, content: str, delimiter: str) -> Iterator[str]:
+def _table(path: Path, content: str, delimiter: str) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
     try:
-        columns = tuple(reader.fieldnames or ())
-        if COLUMN not in columns:
-            raise DataError(
-                f"{path}: no column {COLUMN!r}; its columns are {', '.join(columns) or 'none'}",
-                hint=nearest(COLUMN, columns) or f"name the column of texts {COLUMN!r} in the first line",
-            )
         for row in reader:
-            if row[COLUMN] is None:
-                raise DataError(f"{path}: line {reader.line_num} has too few columns")
-            yield row[COLUMN]
+            if None in row or None in row.values():
+                raise DataError(f"{path}: line {reader.line_num} has too {'many' if None in row else 'few'} columns")
+            yield {column: cell.strip() for column, cell in row.items()}
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num}: {error}") from error
 
 
-def _jsonl(path: Path, content: str) -> Iterator[str]:
+def _jsonl(path: Path, content: str) -> Iterator[Row]:
     for number, line in enumerate(content.splitlines(), start=1):
         if line.strip():
             try:
-                yield parse_json(line.encode("utf-8", "surrogatepass"), f"{path}: line {number}").string(
-                    COLUMN, max_length=1 << 20
-                )
+                table = parse_json(line.encode("utf-8", "surrogatepass"), f"{path}: line {number}")
+                yield {column: _cell(table, column) for column in table.names()}
             except RecordError as error:
                 raise DataError(
-                    error.message, hint=error.hint or f"each line is an object like {json.dumps({COLUMN: '…'})}"
+                    error.message, hint=error.hint or f"each line is an object like {json.dumps({TEXT: '…'})}"
                 ) from error
+
+
+def _cell(table: Table, column: str) -> str:
+    # A list, such as a label for each word, stays JSON inside its cell, as a .csv would hold it.
+    value = table.raw(column)
+    if isinstance(value, str):
+        return table.string(column, max_length=MAX_CELL).strip()
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _resource(name: str) -> bytes:

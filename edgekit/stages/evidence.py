@@ -11,7 +11,7 @@ from edgekit.runtime.session import onnxruntime_version
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.parity import Parity
 from edgekit.spec.target import Target
-from edgekit.stages.data import Texts
+from edgekit.stages.data import Dataset
 from edgekit.stages.evaluate import Answers
 
 SCHEMA_VERSION: Final = "1.0"
@@ -46,9 +46,10 @@ class Setting:
     """What all trials of a build have in common; ``rewrites`` are the graph passes and how often each matched."""
 
     task: str
+    library: str
     architecture: str
     rewrites: Mapping[str, int]
-    data: Texts
+    data: Dataset
     answers: Answers
     host: Host
     targets: Mapping[str, Target]
@@ -67,12 +68,13 @@ def parity_evidence(setting: Setting, shipped: Sequence[Trial], tried: Sequence[
     return {
         "schema_version": SCHEMA_VERSION,
         "task": setting.task,
-        "reference": {"library": "sentence-transformers", "architecture": setting.architecture, "dtype": "float32"},
+        "reference": {"library": setting.library, "architecture": setting.architecture, "dtype": "float32"},
         "data": {
             "name": setting.data.name,
             "sha256": setting.data.sha256,
             "judged": setting.answers.judged,
-            "long": len(setting.answers.texts) - setting.answers.judged,
+            "long": len(setting.answers.cases) - setting.answers.judged,
+            "labelled": sum(bool(case.truth) for case in setting.answers.cases[: setting.answers.judged]),
             "calibrated": len(setting.data.calibration),
         },
         "rewrites": dict(setting.rewrites),
@@ -106,12 +108,11 @@ def model_card(manifest: Manifest, evidence: Mapping[str, Any]) -> str:
         f"A bundle for {', '.join(manifest.targets)}, made by edgekit {manifest.generator['edgekit']}",
         f"from {source.name} ({source.architecture}), revision {source.revision}.",
         "",
-        f"Gives vectors of {manifest.embedding.dimension} numbers ({_pooling(manifest)})",
-        f"for texts of up to {manifest.text.max_length} tokens.",
+        *(f"- {word}: {phrase}" for section in manifest.settings.values() for word, phrase in section.facts()),
         "",
         "## Parity with the original",
         "",
-        f"Judged on {data['judged']} texts of `{data['name']}`,",
+        f"Judged on {data['judged']} inputs of `{data['name']}`,",
         f"on {cpu['cpu']} ({cpu['architecture']}, {cpu['system']}) with onnxruntime {cpu['onnxruntime']}.",
         "Means and shares are given as the worse end of their 95 % confidence interval.",
         "",
@@ -138,11 +139,6 @@ def model_card(manifest: Manifest, evidence: Mapping[str, Any]) -> str:
     for doubt in evidence["doubts"]:
         lines += [f"**Unproven**: {doubt}.", ""]
     return "\n".join(lines)
-
-
-def _pooling(manifest: Manifest) -> str:
-    settings = manifest.embedding
-    return f"{settings.pooling} pooling{', unit length' if settings.normalize else ''}"
 
 
 def _variant(setting: Setting, trial: Trial) -> dict[str, Any]:

@@ -10,14 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import onnx_ir as ir
+
 import edgekit
 from edgekit.bundle.package import shared_asset_folder, variant_folder
 from edgekit.bundle.writing import write_manifests
-from edgekit.runtime.golden import write_golden
-from edgekit.spec.manifest import EmbeddingSettings, Manifest, Tensor, TextSettings, Variant
+from edgekit.errors import ExportError
+from edgekit.runtime.answers import WORST
+from edgekit.runtime.golden import Golden, write_golden
+from edgekit.spec.manifest import Component, Manifest, Tensor, Variant
 from edgekit.spec.target import Target
-from edgekit.stages import export
-from edgekit.stages.evaluate import Answers, Vectors
+from edgekit.stages import component_files, export
+from edgekit.stages.evaluate import Answers
 from edgekit.stages.fetch import Checkpoint
 from edgekit.stages.recipes import Recipe
 from edgekit.stages.reference import Reference
@@ -36,18 +40,18 @@ class Contents:
 
     Attributes:
         checkpoint: Where the model came from.
-        reference: Its settings and tokenizer.
+        reference: Its settings and assets.
         answers: The reference's, to judge with.
-        golden: Texts with the reference's vectors, for the self-test.
-        inputs: Names of the graph's inputs.
+        golden: Inputs with the reference's answers, for the self-test.
+        components: What each graph takes and gives.
         targets: All targets of the bundle.
     """
 
     checkpoint: Checkpoint
     reference: Reference
     answers: Answers
-    golden: Sequence[tuple[str, Vectors]]
-    inputs: Sequence[str]
+    golden: Sequence[Golden]
+    components: Mapping[str, Component]
     targets: Mapping[str, Target]
 
 
@@ -63,11 +67,11 @@ def draft(contents: Contents, variants: Sequence[tuple[Variant, Path]], folder: 
         (folder / variant.folder).mkdir(parents=True, exist_ok=True)
         for file in files.iterdir():  # copytree would wrap a full disk's error, without its number
             shutil.copyfile(file, folder / variant.folder / file.name)
-    reference = contents.reference
-    assets = shared_asset_folder({"tokenizer.json": reference.tokenizer_json})
-    _write(folder / assets / "tokenizer.json", reference.tokenizer_json)
-    _write(folder / GOLDEN, write_golden(contents.golden))
-    return write_manifests(folder, _manifest(contents, tuple(variant for variant, _ in variants), assets))
+    assets = contents.reference.assets()
+    for name, data in assets.items():
+        _write(folder / shared_asset_folder(assets) / name, data)
+    _write(folder / GOLDEN, write_golden(contents.reference.task, contents.golden))
+    return write_manifests(folder, _manifest(contents, tuple(variant for variant, _ in variants)))
 
 
 def seal(
@@ -76,38 +80,54 @@ def seal(
     """Add evidence and model card to a draft and rewrite its manifests."""
     _write(folder / EVIDENCE, evidence_json(evidence))
     _write(folder / CARD, card.encode())
-    assets = shared_asset_folder({"tokenizer.json": contents.reference.tokenizer_json})
-    return write_manifests(folder, _manifest(contents, tuple(variants), assets))
+    return write_manifests(folder, _manifest(contents, tuple(variants)))
 
 
-def describe(
-    recipe: Recipe, targets: Sequence[str], *, runs_anywhere: bool, parity: str, self_test_cosine: float
-) -> Variant:
-    """The manifest's record of a variant."""
+def describe(recipe: Recipe, targets: Sequence[str], components: Mapping[str, Component]) -> Variant:
+    """The manifest's record of a variant that nothing is known of yet."""
     return Variant(
         name=recipe.variant_name,
         recipe=recipe.name,
         precision=recipe.precision,
         folder=variant_folder(recipe.variant_name),
-        model_file=export.MODEL_FILE,
+        graphs={component: component_files.graph_file(component) for component in components},
         targets=tuple(targets),
-        runs_anywhere=runs_anywhere,
+        runs_anywhere=False,
         session_options=recipe.session_options,
         opset=export.OPSET,
-        parity=parity,
-        self_test_cosine=self_test_cosine,
+        parity="unproven",
+        self_test_min=WORST,
     )
 
 
-def golden_cases(reference: Reference, answers: Answers) -> list[tuple[str, Vectors]]:
-    """Texts from the shortest to the longest, evenly spread, with the reference's vectors.
+def component(model: ir.Model) -> Component:
+    """What a graph takes and gives.
+
+    Raises:
+        ExportError: An input or output has no type or shape.
+    """
+    return Component(
+        inputs=tuple(_tensor(value) for value in model.graph.inputs),
+        outputs=tuple(_tensor(value) for value in model.graph.outputs),
+    )
+
+
+def golden_cases(reference: Reference, answers: Answers) -> list[Golden]:
+    """Inputs from the smallest to the largest, evenly spread, with the reference's answers.
 
     Asked again one by one, on one thread: a bundle's bytes may not depend on a machine's number of cores.
     """
-    order = sorted(range(len(answers.texts)), key=lambda i: (answers.tokens[i], i))
+    import torch
+
+    order = sorted(range(len(answers.cases)), key=lambda place: (answers.cases[place].size, place))
     count = min(GOLDEN_CASES, len(order))
-    chosen = [order[i * (len(order) - 1) // max(count - 1, 1)] for i in range(count)]
-    return [(answers.texts[i], reference.embed_alone(answers.texts[i])) for i in chosen]
+    chosen = [answers.inputs[order[place * (len(order) - 1) // max(count - 1, 1)]] for place in range(count)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [Golden(asked, reference.raw([asked])[0]) for asked in chosen]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def evidence_json(evidence: Mapping[str, Any]) -> bytes:
@@ -115,8 +135,9 @@ def evidence_json(evidence: Mapping[str, Any]) -> bytes:
     return (json.dumps(evidence, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _manifest(contents: Contents, variants: tuple[Variant, ...], assets: str) -> Manifest:
+def _manifest(contents: Contents, variants: tuple[Variant, ...]) -> Manifest:
     reference = contents.reference
+    sections = reference.sections(shared_asset_folder(reference.assets()))
     return Manifest(
         name=contents.checkpoint.name,
         version="1.0.0",
@@ -125,25 +146,23 @@ def _manifest(contents: Contents, variants: tuple[Variant, ...], assets: str) ->
         source=contents.checkpoint.source,
         generator={"edgekit": edgekit.__version__, **{name: version(name) for name in _BUILT_WITH}},
         onnxruntime=ONNXRUNTIME,
-        inputs=tuple(Tensor(name, "int64", ("batch", "sequence")) for name in contents.inputs),
-        outputs=(Tensor(export.OUTPUT, "float32", ("batch", "sequence", reference.dimension)),),
-        text=TextSettings(
-            tokenizer=f"{assets}/tokenizer.json",
-            max_length=reference.max_length,
-            pad_id=reference.pad_id,
-            pad_type_id=reference.pad_type_id,
-        ),
-        embedding=EmbeddingSettings(
-            output=export.OUTPUT,
-            pooling=reference.pooling,
-            normalize=reference.normalize,
-            dimension=reference.dimension,
-        ),
+        components=contents.components,
+        settings={section.key: section for section in sections},
         golden=GOLDEN,
         targets=contents.targets,
         variants=variants,
         files=(),
     )
+
+
+def _tensor(value: ir.Value) -> Tensor:
+    if value.name is None or value.dtype is None or value.shape is None:
+        raise ExportError(f"the graph's {value.name} has no type or shape")
+    shape = tuple(
+        dimension if isinstance(dimension, int) else str(dimension.value or f"{value.name}_{axis}")
+        for axis, dimension in enumerate(value.shape)
+    )
+    return Tensor(value.name, value.dtype.numpy().name, shape)
 
 
 def _write(path: Path, data: bytes) -> None:

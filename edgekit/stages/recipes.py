@@ -1,20 +1,22 @@
 """Recipes: named ways to make a variant, in the order the climb tries them.
 
-A recipe is a list of passes on a copy of the float graph. Each says what it changed, and one that
+A recipe is a list of passes on a copy of each float graph. Each says what it changed, and one that
 changed nothing is an error: a file that claims int8 holds int8.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import onnx_ir as ir
+
 from edgekit.errors import UsageError
 from edgekit.spec.reader import nearest
-from edgekit.stages import export
+from edgekit.stages import component_files
 from edgekit.stages.blockwise import quantize_blocks
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.quantize import quantize_embeddings, quantize_products
@@ -81,14 +83,14 @@ def ladder(name: str | None) -> tuple[Recipe, ...]:
     return tuple(recipe for recipe in LADDER if recipe.name == name)
 
 
-def make(recipe: Recipe, fp32: Path, calibration: Calibration, folder: Path) -> str:
+def make(recipe: Recipe, fp32: Path, calibrations: Mapping[str, Calibration], folder: Path) -> str:
     """Make a variant's files.
 
     Args:
         recipe: What to do.
-        fp32: Folder of the float graph.
-        calibration: Measures what the recipe asks for.
-        folder: Where ``model.onnx`` and ``model.onnx.data`` go.
+        fp32: Folder of the float graphs.
+        calibrations: By component, to measure what the recipe asks for.
+        folder: Where the graphs and their weights go.
 
     Returns:
         What was changed, for the evidence, such as ``36 products smoothed, 36 products int8``.
@@ -96,21 +98,27 @@ def make(recipe: Recipe, fp32: Path, calibration: Calibration, folder: Path) -> 
     Raises:
         ExportError: A pass found nothing to do.
     """
-    model = export.load(fp32)
-    done = []
+    models = component_files.load(fp32)
+    done: dict[str, int] = {}
+    for component, model in models.items():
+        for what, count in _change(recipe, model, calibrations[component]):
+            done[what] = done.get(what, 0) + count
+    component_files.save(models, folder)
+    return ", ".join(f"{count} {what}" for what, count in done.items()) or "nothing changed"
+
+
+def _change(recipe: Recipe, model: ir.Model, calibration: Calibration) -> Iterator[tuple[str, int]]:
     if recipe.smooth:
-        done.append(f"{smooth(model, calibration.ranges)} products smoothed")
+        yield "products smoothed", smooth(model, calibration.ranges)
     if recipe.products == "dynamic":
         spared = _most_sensitive(calibration, recipe.spare) if recipe.spare else ()
-        done.append(f"{quantize_products(model, spare=spared)} products int8")
+        yield "products int8", quantize_products(model, spare=spared)
         if spared:
-            done.append(f"{len(spared)} products spared")
+            yield "products spared", len(spared)
     elif recipe.products == "blockwise":
-        done.append(f"{quantize_blocks(model)} products int8 by blocks")
+        yield "products int8 by blocks", quantize_blocks(model)
     if recipe.products:
-        done.append(f"{quantize_embeddings(model)} embedding tables int8 by rows")
-    export.save(model, folder)
-    return ", ".join(done) or "nothing changed"
+        yield "embedding tables int8 by rows", quantize_embeddings(model)
 
 
 def _most_sensitive(calibration: Calibration, share: float) -> Sequence[str]:

@@ -8,6 +8,7 @@ point. The file is read back from disk and dequantized here, independently of th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ import onnx_ir as ir
 
 from edgekit.errors import ExportError
 from edgekit.spec.parity import Check
-from edgekit.stages import blockwise, export, quantize, smooth
+from edgekit.stages import blockwise, component_files, quantize, smooth
 from edgekit.stages.products import Matrix, constant
 
 # Half a step, and the rounding of two float32 operations on values up to 127 steps.
@@ -60,17 +61,30 @@ class WeightReport:
 
 
 def compare_weights(variant: Path, fp32: Path) -> WeightReport:
-    """Compare a variant's constants with the float graph's.
+    """Compare the constants of a variant's graphs with the float graphs'.
 
     Args:
-        variant: Folder of the shipped file.
-        fp32: Folder of the float graph.
+        variant: Folder of the shipped files.
+        fp32: Folder of the float graphs.
 
     Raises:
         ExportError: A quantized product lacks its scale, or its operands do not fit together.
     """
-    original = _constants(ir.load(fp32 / export.MODEL_FILE).graph)
-    model = ir.load(variant / export.MODEL_FILE)
+    files = sorted(path.name for path in fp32.glob(component_files.graph_file("*")))
+    reports = [_compare(ir.load(variant / name), ir.load(fp32 / name).graph) for name in files]
+    worst = max(reports, key=lambda report: math.inf if math.isnan(report.worst_step) else report.worst_step)
+    return WeightReport(
+        worst_step=worst.worst_step,
+        worst_name=worst.worst_name,
+        quantized=sum(report.quantized for report in reports),
+        same=sum(report.same for report in reports),
+        changed=tuple(name for report in reports for name in report.changed),
+        largest_pair=max(report.largest_pair for report in reports),
+    )
+
+
+def _compare(model: ir.Model, float_graph: ir.Graph) -> WeightReport:
+    original = _constants(float_graph)
     found = _constants(model.graph)
     worst, worst_name, quantized, same = 0.0, "", 0, 0
     changed = []

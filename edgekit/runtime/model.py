@@ -1,0 +1,110 @@
+"""What :func:`edgekit.runtime.load` returns, whatever the task."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from edgekit.runtime.answers import Input, Raw, agreement
+from edgekit.runtime.opened import Opened
+
+if TYPE_CHECKING:
+    from edgekit.runtime.golden import Golden
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """What replaying the golden cases gave.
+
+    Attributes:
+        cases: How many were replayed.
+        worst: The least agreement between an answer and the expected one; see :mod:`edgekit.runtime.answers`.
+        bound: The least agreement the bundle accepts.
+        passed: Whether the worst is no less than the bound.
+        seconds: How long it took.
+    """
+
+    cases: int
+    worst: float
+    bound: float
+    passed: bool
+    seconds: float
+
+
+class Model(ABC):
+    """An open bundle. A subclass for each family of tasks says how it answers; threads may share it.
+
+    Attributes:
+        manifest: The bundle's manifest.
+        variant: The variant that was loaded.
+        host: The machine it was chosen for.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.manifest = opened.manifest
+        self.variant = opened.variant
+        self.host = opened.host
+        self._opened = opened
+
+    @abstractmethod
+    def __call__(self, inputs: Any) -> Any:
+        """Answers in the shape ``transformers.pipeline`` gives them for the task.
+
+        Raises:
+            InputError: An input is not of the task's kind; the message has its index.
+            UsageError: The model is closed.
+            HostError: ONNX Runtime failed.
+        """
+
+    @abstractmethod
+    def raw(self, inputs: Sequence[Input], *, batch_size: int = 1) -> list[Raw]:
+        """Answers before they are put into words: what parity and the self-test compare.
+
+        Args:
+            inputs: Each with the fields that the task's golden cases have.
+            batch_size: Inputs run at once, at most.
+
+        Raises:
+            InputError: An input is not of the task's kind.
+            UsageError: The model is closed.
+            HostError: ONNX Runtime failed.
+        """
+
+    def golden(self) -> tuple[Golden, ...]:
+        """The bundle's golden cases: inputs with the reference's raw answers.
+
+        Raises:
+            IntegrityError: They are not what the manifest lists.
+        """
+        from edgekit.runtime.golden import read_golden  # a start without self-test does not pay for it
+
+        return read_golden(self._opened.read(self.manifest.golden))
+
+    def self_test(self) -> SelfTest:
+        """Replay the bundle's golden cases, one by one.
+
+        Raises:
+            IntegrityError: The golden cases are not what the manifest lists.
+            HostError: ONNX Runtime failed.
+        """
+        began = time.perf_counter()
+        cases = self.golden()
+        worst = min(agreement(case.expected, self.raw([case.input])[0]) for case in cases)
+        bound = self.variant.self_test_min
+        return SelfTest(len(cases), worst, bound, worst >= bound, time.perf_counter() - began)
+
+    def close(self) -> None:
+        """Give the model's memory back. Asking it afterwards is a UsageError."""
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,72 @@
+"""An opened bundle: verified files and, on demand, the sessions of one variant."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from edgekit.bundle.reading import Bundle
+from edgekit.runtime.host import Host
+from edgekit.runtime.session import Session, open_session
+from edgekit.spec.manifest import Manifest, Variant
+from edgekit.spec.settings.section import Section
+
+_Section = TypeVar("_Section", bound=Section)
+
+
+class Opened:
+    """What a task's object is made from.
+
+    Attributes:
+        bundle: The open bundle.
+        variant: The variant that runs.
+        host: The machine it was chosen for.
+    """
+
+    def __init__(self, bundle: Bundle, variant: Variant, host: Host, *, threads: int, spin: bool) -> None:
+        self.bundle = bundle
+        self.variant = variant
+        self.host = host
+        self._threads = threads
+        self._spin = spin
+        self._weights: dict[str, memoryview] = {}
+        self._sessions: dict[str, Session] = {}
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self.bundle.manifest
+
+    def section(self, kind: type[_Section]) -> _Section:
+        """Settings of a kind; see :meth:`Manifest.section`."""
+        return self.manifest.section(kind)
+
+    def read(self, path: str) -> bytes:
+        """A listed file's verified bytes.
+
+        Raises:
+            IntegrityError: The file is not what the manifest lists.
+        """
+        return bytes(self.bundle.read(path))
+
+    def session(self, component: str = "model") -> Session:
+        """The session of a component, opened when first asked for. Components read shared weights once.
+
+        Raises:
+            IntegrityError: A file is not what the manifest lists, or the bundle has no such component.
+            HostError: This onnxruntime cannot run it.
+        """
+        if component not in self._sessions:
+            self._sessions[component] = open_session(
+                self.bundle, self.variant, component, weights=self._weights, threads=self._threads, spin=self._spin
+            )
+        return self._sessions[component]
+
+    def loaded(self) -> None:
+        """No further session will be opened: let go of what only opening needs."""
+        self._weights.clear()
+
+    def close(self) -> None:
+        """Give the memory back. Running a session afterwards is a UsageError."""
+        for session in self._sessions.values():
+            session.close()
+        self._weights.clear()

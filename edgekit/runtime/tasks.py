@@ -1,0 +1,10 @@
+"""Which class answers for which task. Its module is imported when a bundle of that task is loaded, not before."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CLASSES: Final = {
+    "feature-extraction": "embedding:Embedder",
+    "text-classification": "classification:TextClassifier",
+}

@@ -1,0 +1,1 @@
+"""What a bundle says about its inputs and answers: one section, one file."""
