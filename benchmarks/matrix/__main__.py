@@ -1,15 +1,14 @@
 """Prove every architecture of architectures.toml and write docs/architectures.md.
 
-    make matrix
-    python -m benchmarks.matrix --only llama --only vit
-    python -m benchmarks.matrix --resume
+make matrix
+python -m benchmarks.matrix --only llama --only vit
+python -m benchmarks.matrix --resume
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
-import json
 import sys
 from pathlib import Path
 
@@ -58,7 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], metavar="TYPE", help="this model type; may be repeated")
     parser.add_argument("--group", action="append", default=[], metavar="GROUP", help="this group; may be repeated")
     parser.add_argument("--resume", action="store_true", help="skip what benchmarks/results/matrix.json already holds")
-    parser.add_argument("--failed", action="store_true", help="only what is not right in benchmarks/results/matrix.json")
+    parser.add_argument("--failed", action="store_true", help="only what is not right there")
     parser.add_argument("--workers", type=int, default=1, help="processes at a time; 2 GB each is enough")
     parser.add_argument("--trace", action="store_true", help="print the traceback of what cannot be exported")
     return parser.parse_args()

@@ -135,7 +135,7 @@ def _decoder_graphs(model: Any, sessions: Sessions, feeds: Mapping[str, torch.Te
                 "input_ids": ids.numpy(),
                 "attention_mask": state["mask"].numpy(),
                 "position_ids": _positions(state["mask"])[:, -ids.shape[1] :].numpy(),
-                "logit_positions": np.array([ids.shape[1] - 1]),
+                "logit_positions": np.full((ids.shape[0], 1), ids.shape[1] - 1),
                 **state["past"],
             },
         )
@@ -163,9 +163,7 @@ def _seq2seq_graphs(model: Any, sessions: Sessions, feeds: Mapping[str, torch.Te
 
     def step(tokens: torch.Tensor | None) -> Answers:
         ids = _start(model, feeds) if tokens is None else tokens
-        found = _run(
-            sessions["prefill" if tokens is None else "decode"], {"input_ids": ids.numpy(), **fixed, **state}
-        )
+        found = _run(sessions["prefill" if tokens is None else "decode"], {"input_ids": ids.numpy(), **fixed, **state})
         state.update(_past(found))
         fixed.update({name: value for name, value in found.items() if name.startswith("cross.")})
         return {"logits": found["logits"][:, -1:]}

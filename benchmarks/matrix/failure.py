@@ -33,17 +33,23 @@ class Failure(Exception):  # noqa: N818 -- a result of the matrix, not an error 
 # What the message holds -> what it means. First match wins.
 _MEANINGS: Final = (
     (r"requires the (\w+) library", r"needs the package \1, which edgekit does not install"),
-    (r"requires an NVIDIA|No CUDA|flash_attn", "needs a GPU kernel"),
-    (r"Unrecognized configuration class", "transformers has no model class of this type for the task"),
-    (r"(?:Could not guard on|GuardOnDataDependent|data-dependent expression)", "a branch or size depends on the values of a tensor, which a graph cannot hold"),
-    (r"Constraints violated|was specialized|specializ", "a dimension that should be free is fixed by the model's code"),
-    (r"No ONNX function found for.*?<OpOverload\(op='([^']+)'", r"ONNX has no translation of the torch operation \1"),
-    (r"No decompositions registered for.*?([\w.]*aten[\w.]+)", r"ONNX has no translation of the torch operation \1"),
-    (r"Got invalid dimensions for input: (\S+) .*?index: (\d+) Got: (\d+) Expected: (\d+)", r"dimension \2 of input \1 is fixed to \4 in the graph, \3 was fed"),
+    ("requires an NVIDIA|No CUDA|flash_attn", "needs a GPU kernel"),
+    ("Unrecognized configuration class", "transformers has no model class of this type for the task"),
+    (
+        "Could not guard on|GuardOnDataDependent|data-dependent expression",
+        "a branch or a size depends on the values of a tensor, which a graph cannot hold",
+    ),
+    ("Constraints violated|was specialized", "a dimension that should be free is fixed by the model's code"),
+    (r"No ONNX function found for.*?op='([^']+)'", r"ONNX has no translation of the torch operation \1"),
+    (r"No decompositions registered for.*?(aten[\w.]+)", r"ONNX has no translation of the torch operation \1"),
+    (
+        r"Got invalid dimensions for input: (\S+) .*?index: (\d+) Got: (\d+) Expected: (\d+)",
+        r"dimension \2 of input \1 is fixed to \4 in the graph, \3 was fed",
+    ),
+    (r"Attempting to broadcast .*? (\d+) by (\d+)", r"a size inside the graph is fixed: \1 meets \2"),
     (r"Required inputs \((.*?)\) are missing", r"the graph asks for inputs the model does not name: \1"),
-    (r"timed out", "no end within the time limit"),
-    (r"bad_alloc|can't allocate memory|MemoryError|not enough memory", "more memory than the limit"),
-)  # fmt: skip
+    ("bad_alloc|can't allocate memory|MemoryError|not enough memory", "more memory than the limit"),
+)
 
 
 @contextlib.contextmanager

@@ -60,12 +60,13 @@ def page(results: Results) -> str:
     lines = [
         "# Architectures",
         "",
-        "Which architectures edgekit exports, proved on a tiny random model of each. Written by `make matrix`; do not edit.",
+        "Which architectures edgekit exports, proved on a tiny random model of each. Written by `make matrix`.",
         "",
-        "Every model is exported once and then compared with the unpatched float32 model in PyTorch at three shapes (where the",
-        "model takes more than one) and batches of 1 and 3, with padding; models that generate also decode twenty steps with a past, each",
-        f"step's logits compared. **right** means: no output is off by more than {BOUND:.0e} of its largest value, and the outputs depend on",
-        "the inputs. Weights are random but drawn so that they do: this proves the graph, not the quality of a checkpoint, and says nothing of int8.",
+        "Every model is exported once, then compared with the unpatched float32 model in PyTorch at three shapes",
+        "(where it takes more than one) and batches of 1 and 3, with padding. Models that generate also decode twenty",
+        "steps with a past, and the logits of every step are compared. **right** means: no output is off by more than",
+        f"{BOUND:.0e} of its largest value, and outputs depend on inputs. Weights are random, drawn so that they do:",
+        "this proves the graph, not the quality of a checkpoint, and says nothing of int8.",
         "",
         f"Versions: {versions}.",
         "",
@@ -79,7 +80,8 @@ def page(results: Results) -> str:
         words = Counter(_word(rows) for rows in types.values() if rows[0]["modality"] == group)
         lines.append(f"| {title} | {words.total()} | " + " | ".join(str(words[word]) for word in _WORDS) + " |")
     for group, title in _GROUPS.items():
-        lines += ["", f"## {title}", "", "| architecture | tasks | result | largest relative error | s |", "|---|---|---|---|---|"]
+        lines += ["", f"## {title}", "", "| architecture | tasks | result | largest relative error | export, s |"]
+        lines.append("|---|---|---|---|---|")
         lines += [_row(name, rows) for name, rows in types.items() if rows[0]["modality"] == group]
     failed = [row for rows in types.values() for row in rows if row["result"] != "right"]
     if failed:

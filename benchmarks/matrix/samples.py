@@ -84,7 +84,7 @@ def _lengths(asked: Asked) -> list[int]:
 
 def _input_ids(asked: Asked) -> torch.Tensor:
     config = asked.config
-    ids = asked.integers(5, 90, asked.batch, asked.shape.tokens)
+    ids = asked.integers(5, min(90, _text(config, "vocab_size", 90) or 90), asked.batch, asked.shape.tokens)
     end, pad = _text(config, "eos_token_id", None), _text(config, "pad_token_id", None)
     for row, length in enumerate(_lengths(asked)):
         if isinstance(end, int) and end >= 0:
@@ -117,7 +117,10 @@ def _bbox(asked: Asked) -> torch.Tensor:
 
 def _pixel_values(asked: Asked) -> torch.Tensor:
     config = asked.config
-    vision = next((getattr(config, name) for name in ("vision_config", "image_config") if hasattr(config, name)), config)
+    own = [
+        getattr(config, name) for name in ("vision_config", "image_config", "backbone_config") if hasattr(config, name)
+    ]
+    vision = next((one for one in own if getattr(one, "image_size", None)), config)
     size = getattr(vision, "image_size", None) or 32
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
     channels = getattr(vision, "num_channels", 3)
@@ -149,6 +152,34 @@ def whisper(asked: Asked) -> dict[str, torch.Tensor]:
 def spectrogram_transformer(asked: Asked) -> dict[str, torch.Tensor]:
     """AST reads a spectrogram of a fixed number of frames."""
     return {"input_values": asked.floats(asked.batch, asked.config.max_length, asked.config.num_mel_bins)}
+
+
+def waveform(asked: Asked) -> dict[str, torch.Tensor]:
+    """Codecs take channels of audio: (batch, 1, samples)."""
+    return {"input_values": _input_values(asked)[:, None]}
+
+
+def video(asked: Asked) -> dict[str, torch.Tensor]:
+    """Video models take frames of pictures: (batch, frames, channels, height, width)."""
+    config = asked.config
+    pictures = _pixel_values(asked)[:, None]
+    frames = getattr(getattr(config, "vision_config", config), "num_frames", 4)
+    made = {"pixel_values": pictures.repeat(1, frames, 1, 1, 1) + 0.1 * asked.floats(asked.batch, frames, 1, 1, 1)}
+    if hasattr(config, "text_config"):
+        made = {"input_ids": _input_ids(asked), "attention_mask": _attention_mask(asked), **made}
+    return made
+
+
+def patches(asked: Asked) -> dict[str, torch.Tensor]:
+    """SigLIP 2 takes pictures cut into patches, with the grid each row came from."""
+    vision = asked.config.vision_config
+    height, width = 2 * asked.shape.height, asked.shape.width
+    return {
+        "input_ids": _input_ids(asked),
+        "pixel_values": asked.floats(asked.batch, height * width, vision.num_channels * vision.patch_size**2),
+        "pixel_attention_mask": torch.ones(asked.batch, height * width, dtype=torch.int64),
+        "spatial_shapes": torch.tensor([[height, width]] * asked.batch),
+    }
 
 
 def lxmert(asked: Asked) -> dict[str, torch.Tensor]:
@@ -186,4 +217,11 @@ BY_TYPE: Final[Mapping[str, Callable[[Asked], dict[str, torch.Tensor]]]] = {
     "audio-spectrogram-transformer": spectrogram_transformer,
     "lxmert": lxmert,
     "tapas": tapas,
+    "dac": waveform,
+    "encodec": waveform,
+    "siglip2": patches,
+    "timesformer": video,
+    "videomae": video,
+    "vivit": video,
+    "xclip": video,
 }

@@ -38,7 +38,7 @@ AUTO_CLASSES: Final[Mapping[str, str]] = {
 }
 GENERATING: Final = ("text-generation", "text2text-generation", "automatic-speech-recognition")
 _GROUP_KEYS: Final = {"tasks", "types"}
-_TYPE_KEYS: Final = {"tasks", "config"}
+_TYPE_KEYS: Final = {"tasks", "config", "gain", "one_size"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,16 @@ class Architecture:
         modality: The group it stands in: ``text-encoder``, ``text-decoder``, ``vision`` and others.
         tasks: The tasks to prove, as :data:`AUTO_CLASSES` names them.
         config: Values that win over the shrunk configuration.
+        gain: See :func:`benchmarks.matrix.tiny.enliven`.
+        one_size: The model takes other sizes of pictures, but its preprocessing gives only one: prove that.
     """
 
     name: str
     modality: str
     tasks: tuple[str, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
+    gain: float = 1.4
+    one_size: bool = False
 
 
 def read(path: Path = PATH) -> tuple[Architecture, ...]:
@@ -77,7 +81,8 @@ def read(path: Path = PATH) -> tuple[Architecture, ...]:
             _known(special, _TYPE_KEYS, f"type.{name}")
             tasks = tuple(special.get("tasks", group["tasks"]))
             _known(tasks, AUTO_CLASSES, f"the tasks of {name}")
-            rows[name] = Architecture(name, modality, tasks, special.get("config", {}))
+            special = {**special, "tasks": tasks}
+            rows[name] = Architecture(name, modality, **special)
     _known(own, rows, "type")
     return tuple(sorted(rows.values(), key=lambda row: (row.modality, row.name)))
 

@@ -7,12 +7,11 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Mapping
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.matrix.table import AUTO_CLASSES, GENERATING, Architecture
+from benchmarks.matrix.table import Architecture
 
 LIMIT_SECONDS: Final = 300
 LIMIT_BYTES: Final = 12 << 30
@@ -33,7 +32,7 @@ def attempt(context: ForkServerContext, row: Architecture, task: str, *, limit_s
     """Prove one task of one architecture in a child; whatever happens there comes back as a result."""
     with tempfile.TemporaryDirectory(prefix="matrix-") as folder:
         answer = Path(folder) / "result.json"
-        child = context.Process(target=_child, args=(row.name, task, dict(row.config), answer), daemon=True)
+        child = context.Process(target=_child, args=(row, task, answer), daemon=True)
         start = time.perf_counter()
         child.start()
         child.join(limit_seconds)
@@ -49,9 +48,8 @@ def attempt(context: ForkServerContext, row: Architecture, task: str, *, limit_s
     return {"type": row.name, "modality": row.modality, "task": task, "whole_seconds": whole, **found}
 
 
-def _child(name: str, task: str, config: Mapping[str, Any], answer: Path) -> None:
+def _child(row: Architecture, task: str, answer: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
     from benchmarks.matrix import proof
 
-    found = proof.prove(name, AUTO_CLASSES[task], config, answer.parent, generating=task in GENERATING)
-    answer.write_text(json.dumps(found), encoding="utf-8")
+    answer.write_text(json.dumps(proof.prove(row, task, answer.parent)), encoding="utf-8")
