@@ -16,6 +16,7 @@ from edgekit.spec.checksum import seal
 from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
 from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.generation import GenerationSettings
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.section import Section
 from edgekit.spec.settings.text import TextSettings
@@ -33,7 +34,7 @@ VERDICTS: Final = ("pass", "fail", "unproven")
 
 # What may stand under "settings", by key.
 SECTIONS: Final[dict[str, type[Section]]] = {
-    kind.key: kind for kind in (TextSettings, EmbeddingSettings, LabelSettings)
+    kind.key: kind for kind in (TextSettings, EmbeddingSettings, LabelSettings, GenerationSettings)
 }
 
 _Section = TypeVar("_Section", bound=Section)

@@ -29,6 +29,8 @@ from edgekit.stages.quiet import first_line, quiet
 # The module of edgekit.stages.families whose ``load`` makes the reference.
 FAMILIES: Final = {
     "feature-extraction": "embedding",
+    "text-generation": "generation",
+    "text2text-generation": "generation",
     "text-classification": "classification",
 }
 
