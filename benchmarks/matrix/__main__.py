@@ -37,6 +37,7 @@ def main() -> None:
         and not (arguments.failed and results.get((row.name, task), {}).get("result") == "right")
         and (not arguments.group or row.modality in arguments.group)
     ]
+    jobs.sort(key=lambda job: job[0].tasks.index(job[1]))  # every type once, then its other tasks
     context = work.workers()
     with concurrent.futures.ThreadPoolExecutor(arguments.workers) as pool:
         pending = [pool.submit(work.attempt, context, row, task) for row, task in jobs]

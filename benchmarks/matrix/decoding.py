@@ -8,7 +8,6 @@ fault of a cache is the graphs' alone.
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +18,7 @@ import torch
 
 from benchmarks.matrix import graphs
 from benchmarks.matrix.failure import Stage, during
-from benchmarks.matrix.judge import BOUND, Answers, Difference, dead_outputs, difference
+from benchmarks.matrix.judge import Answers, Asked, Difference, dead_outputs, difference
 from benchmarks.matrix.samples import BATCHES, SHAPES, SQUARE, Shape, sample
 
 STEPS: Final = 20
@@ -28,74 +27,70 @@ Step = Callable[[torch.Tensor | None], Answers]  # the tokens of the step, None 
 Answer = Callable[[list[torch.Tensor]], torch.Tensor]  # the tokens chosen so far; gives logits of every position
 
 
-def prove(model: Any, folder: Path) -> dict[str, Any]:
-    """Export the components of ``model`` and compare; returns the fields of a result.
+def ask(model: Any) -> Asked:
+    """Torch's greedy tokens and logits at three lengths, or the one window of a speech model, and at every batch."""
+    answer = _seq2seq_torch if model.config.is_encoder_decoder else _decoder_torch
+    shapes = _shapes(model)
+    cases = [
+        (f"batch {batch}, {shape.tokens} tokens", prompt(model, batch, shape, seed=17 * batch + shape.tokens))
+        for shape in shapes
+        for batch in BATCHES
+    ]
+    greedy = [_greedy(answer(model, feeds), STEPS) for _, feeds in cases]
+    again, _ = _greedy(answer(model, prompt(model, BATCHES[-1], shapes[0], seed=999)), 0)
+    return Asked(
+        cases=cases,
+        references=[[{"logits": logits} for logits in steps] for steps, _ in greedy],
+        tokens=[chosen for _, chosen in greedy],
+        shapes=len(shapes),
+        names=(f"logits of the prefill and {STEPS} steps",),
+        dead=dead_outputs([{"logits": greedy[len(BATCHES) - 1][0][0]}, {"logits": again[0]}]),
+    )
 
-    Args:
-        model: A torch model of transformers with a generation head, float32.
-        folder: Where the graphs are written.
-    """
-    pair = (_seq2seq_torch, _seq2seq_graphs) if model.config.is_encoder_decoder else (_decoder_torch, _decoder_graphs)
-    with during(Stage.REFERENCE):
-        shapes = _shapes(model)
-        cases = [
-            (f"batch {batch}, {shape.tokens} tokens", pair_inputs(model, batch, shape, seed=17 * batch + shape.tokens))
-            for shape in shapes
-            for batch in BATCHES
-        ]
-        references, tokens = [], []
-        for _, feeds in cases:
-            logits, chosen = _greedy(pair[0](model, feeds))
-            references.append(logits)
-            tokens.append(chosen)
-        again, _ = _greedy(pair[0](model, pair_inputs(model, BATCHES[-1], shapes[0], seed=999)))
-    dead = dead_outputs([{"logits": references[len(BATCHES) - 1][0]}, {"logits": again[0]}])
-    start = time.perf_counter()
-    with during(Stage.EXPORT):
-        paths = graphs.export_components(model, folder)
-    seconds = time.perf_counter() - start
-    with during(Stage.OPEN):
-        sessions = {name: graphs.open_session(path) for name, path in paths.items()}
+
+def export(model: Any, asked: Asked, folder: Path) -> dict[str, Path]:
+    """Export the components through edgekit; returns their paths by name."""
+    del asked  # edgekit has samples of its own for these
+    return graphs.export_components(model, folder)
+
+
+def compare(model: Any, asked: Asked, paths: Mapping[str, Path]) -> Difference:
+    """The worst step of the worst case."""
+    stepper = _seq2seq_graphs if model.config.is_encoder_decoder else _decoder_graphs
+    sessions = {}
+    for name, path in paths.items():
+        with during(Stage.OPEN, name):
+            sessions[name] = graphs.open_session(path)
     worst = Difference("", 0.0, "")
-    for (where, feeds), expected, chosen in zip(cases, references, tokens, strict=True):
-        step = pair[1](model, sessions, feeds)
-        for index, logits in enumerate(expected):
+    for (where, feeds), steps, chosen in zip(asked.cases, asked.references, asked.tokens, strict=True):
+        with during(Stage.RUN, f"{where}, encoder"):
+            step = stepper(model, sessions, feeds)
+        for index, expected in enumerate(steps):
             place = f"{where}, {'prefill' if index == 0 else f'step {index}'}"
             with during(Stage.RUN, place):
                 got = step(None if index == 0 else chosen[index - 1])
-            worst = max(worst, difference({"logits": logits}, got, place), key=lambda one: one.relative)
-    return {
-        "seconds": round(seconds, 1),
-        "shapes": len(shapes),
-        "outputs": [f"logits of the prefill and {STEPS} steps"],
-        "dead": list(dead),
-        "proved": not dead,
-        "relative": worst.relative,
-        "worst": f"{worst.output} at {worst.where}" if worst.relative > BOUND else "",
-    }
+            worst = max(worst, difference(expected, got, place), key=lambda one: one.relative)
+    return worst
 
 
-def pair_inputs(model: Any, batch: int, shape: Shape, *, seed: int) -> dict[str, torch.Tensor]:
+def prompt(model: Any, batch: int, shape: Shape, *, seed: int) -> dict[str, torch.Tensor]:
     """The prompt: padded on the left for a decoder, what the encoder reads for an encoder-decoder."""
     feeds = sample(model, batch, shape, seed=seed)
     if model.config.is_encoder_decoder:
-        feeds.pop("decoder_input_ids", None)
-        feeds.pop("token_type_ids", None)
-        return feeds
+        return {name: value for name, value in feeds.items() if name not in ("decoder_input_ids", "token_type_ids")}
     return {name: torch.flip(feeds[name], dims=[1]) for name in ("input_ids", "attention_mask")}
 
 
 def _shapes(model: Any) -> tuple[Shape, ...]:
-    """Three lengths, or the one window of a speech model."""
-    sizes = {str({n: v.shape for n, v in pair_inputs(model, 1, shape, seed=1).items()}) for shape in SHAPES}
+    sizes = {str({n: v.shape for n, v in prompt(model, 1, shape, seed=1).items()}) for shape in SHAPES}
     return SHAPES if len(sizes) > 1 else (SQUARE,)
 
 
-def _greedy(answer: Answer) -> tuple[list[np.ndarray], list[torch.Tensor]]:
+def _greedy(answer: Answer, steps: int) -> tuple[list[np.ndarray], list[torch.Tensor]]:
     """The logits of the prefill and of every step, and the tokens torch chose."""
     chosen: list[torch.Tensor] = []
     logits = []
-    for _ in range(STEPS + 1):
+    for _ in range(steps + 1):
         with torch.no_grad():
             logits.append(answer(chosen)[:, -1:].numpy())
         chosen.append(torch.from_numpy(logits[-1][:, -1].argmax(-1)[:, None]))
@@ -129,7 +124,7 @@ def _decoder_graphs(model: Any, sessions: Sessions, feeds: Mapping[str, torch.Te
         ids = feeds["input_ids"] if tokens is None else tokens
         if tokens is not None:
             state["mask"] = torch.cat([state["mask"], torch.ones_like(tokens)], dim=1)
-        found = _run(
+        found = graphs.run(
             sessions["prefill" if tokens is None else "decode"],
             {
                 "input_ids": ids.numpy(),
@@ -155,7 +150,7 @@ def _seq2seq_torch(model: Any, feeds: Mapping[str, torch.Tensor]) -> Answer:
 
 
 def _seq2seq_graphs(model: Any, sessions: Sessions, feeds: Mapping[str, torch.Tensor]) -> Step:
-    states = _run(sessions["encoder"], {name: value.numpy() for name, value in feeds.items()})
+    states = graphs.run(sessions["encoder"], {name: value.numpy() for name, value in feeds.items()})
     state: dict[str, Any] = {}
     fixed: dict[str, Any] = dict(states)
     if "attention_mask" in feeds:
@@ -163,7 +158,9 @@ def _seq2seq_graphs(model: Any, sessions: Sessions, feeds: Mapping[str, torch.Te
 
     def step(tokens: torch.Tensor | None) -> Answers:
         ids = _start(model, feeds) if tokens is None else tokens
-        found = _run(sessions["prefill" if tokens is None else "decode"], {"input_ids": ids.numpy(), **fixed, **state})
+        found = graphs.run(
+            sessions["prefill" if tokens is None else "decode"], {"input_ids": ids.numpy(), **fixed, **state}
+        )
         state.update(_past(found))
         fixed.update({name: value for name, value in found.items() if name.startswith("cross.")})
         return {"logits": found["logits"][:, -1:]}
@@ -179,10 +176,3 @@ def _start(model: Any, feeds: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def _past(found: Answers) -> dict[str, Any]:
     return {f"past{name.removeprefix('present')}": value for name, value in found.items() if name.startswith("present")}
-
-
-def _run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Any]) -> dict[str, Any]:
-    names = [value.name for value in session.get_outputs()]
-    taken = {value.name for value in session.get_inputs()}
-    found = session.run(names, {name: value for name, value in feeds.items() if name in taken})
-    return {name: np.asarray(value) for name, value in zip(names, found, strict=True)}

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnx_ir as ir
 import onnxruntime
 
+from benchmarks.matrix.failure import Stage, during
 from edgekit.stages.export import Part, export
+from edgekit.stages.generation_parts import generation_parts
 
 _SEQUENCE: Final = ("input_ids", "attention_mask", "token_type_ids", "bbox")
 
@@ -27,14 +30,16 @@ def export_single(model: Any, feeds: Mapping[str, Any], outputs: tuple[str, ...]
 
 
 def export_components(model: Any, folder: Path) -> dict[str, Path]:
-    """Export the components of a model that generates; returns their paths by name."""
-    from edgekit.stages.generation_export import export_part
-    from edgekit.stages.generation_parts import generation_parts
+    """Export the components of a model that generates; returns their paths by name.
 
+    Raises:
+        benchmarks.matrix.failure.Failure: One cannot be exported; it says which.
+    """
     paths = {}
     for name, part in generation_parts(model).items():
         paths[name] = folder / f"{name}.onnx"
-        ir.save(export_part(name, part), paths[name])
+        with during(Stage.EXPORT, name):
+            ir.save(export(part), paths[name])
     return paths
 
 
@@ -44,3 +49,11 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run(session: onnxruntime.InferenceSession, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    """The session's outputs by name; inputs it does not have are left out."""
+    names = [value.name for value in session.get_outputs()]
+    taken = {value.name for value in session.get_inputs()}
+    found = session.run(names, {name: value for name, value in feeds.items() if name in taken})
+    return {name: np.asarray(value) for name, value in zip(names, found, strict=True)}

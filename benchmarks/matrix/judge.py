@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,27 @@ BOUND: Final = 1e-4  # largest difference over the largest value of that output;
 ALIVE: Final = 1e-2  # an output must vary by this share of its size, within and between inputs, to prove anything
 
 Answers = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What torch was asked, and what it said.
+
+    Attributes:
+        cases: Sizes in words, and inputs, of every case.
+        references: Torch's answers to each case: one, or one for every step.
+        tokens: The tokens torch chose after each step of each case; empty for models that answer at once.
+        shapes: How many shapes the cases have.
+        names: What is compared, in words.
+        dead: Outputs that prove nothing.
+    """
+
+    cases: Sequence[tuple[str, Mapping[str, Any]]]
+    references: Sequence[Sequence[Answers]]
+    tokens: Sequence[Sequence[Any]]
+    shapes: int
+    names: tuple[str, ...]
+    dead: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def save(results: Results, path: Path) -> None:
 
 def line(result: Mapping[str, Any]) -> str:
     """One result for the terminal."""
-    end = result["reason"] or f"{result['relative']:.1e}"
+    end = result["reason"] or f"{result['relative']:.0e}"
     return f"{result['result']:9}{result['type']} ({result['task']}), {result['whole_seconds']:.0f} s: {end}"
 
 
