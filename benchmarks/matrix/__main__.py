@@ -49,7 +49,8 @@ def main() -> None:
             print(report.line(result), flush=True)
             if arguments.trace and trace:
                 print(trace, file=sys.stderr)
-    PAGE.write_text(report.page(results), encoding="utf-8")
+    tried = {name for name, _ in results}
+    PAGE.write_text(report.page(results, [row.name for row in rows if row.name not in tried]), encoding="utf-8")
     print(report.summary(results))
 
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,10 +52,15 @@ def summary(results: Results) -> str:
     return f"{words.total()} types: " + ", ".join(f"{words[word]} {word}" for word in _WORDS if words[word])
 
 
-def page(results: Results) -> str:
-    """docs/architectures.md, without a date: the same results give the same page."""
+def page(results: Results, untried: Sequence[str] = ()) -> str:
+    """docs/architectures.md, without a date: the same results give the same page.
+
+    Args:
+        results: By type and task.
+        untried: Types of the table without a result.
+    """
     types = _by_type(results)
-    times = [row["seconds"] for row in results.values() if "seconds" in row]
+    times = [row["cpu_seconds"] for row in results.values() if "cpu_seconds" in row]
     versions = ", ".join(f"{name} {version}" for name, version in _versions().items())
     lines = [
         "# Architectures",
@@ -66,12 +71,12 @@ def page(results: Results) -> str:
         "(where it takes more than one) and batches of 1 and 3, with padding. Models that generate also decode twenty",
         "steps with a past, and the logits of every step are compared. **right** means: no output is off by more than",
         f"{BOUND:.0e} of its largest value, and outputs depend on inputs. Weights are random, drawn so that they do:",
-        "this proves the graph, not the quality of a checkpoint, and says nothing of int8.",
+        "this proves the graph, not the quality of a checkpoint, and says nothing of int8. Seconds are those of one",
+        "CPU thread, for the export alone.",
         "",
         f"Versions: {versions}.",
         "",
-        f"**{summary(results)}.**"
-        + (f" Typical time of an export: {statistics.median(times):.0f} s." if times else ""),
+        f"**{summary(results)}.**" + (f" Median of an export: {statistics.median(times):.0f} s." if times else ""),
         "",
         "| | types | right | unproven | wrong | cannot |",
         "|---|---|---|---|---|---|",
@@ -87,12 +92,14 @@ def page(results: Results) -> str:
     if failed:
         lines += ["", "## What is not right, and why", ""]
         lines += [f"- **{row['type']}** ({row['task']}), {row['result']}: {_escaped(row['reason'])}" for row in failed]
+    if untried:
+        lines += ["", "## In the table, not run yet", "", ", ".join(f"`{name}`" for name in sorted(untried))]
     return "\n".join(lines) + "\n"
 
 
 def _row(name: str, rows: list[dict[str, Any]]) -> str:
     errors = [row["relative"] for row in rows if row.get("relative") is not None and row["result"] == "right"]
-    seconds = [row["seconds"] for row in rows if "seconds" in row]
+    seconds = [row["cpu_seconds"] for row in rows if "cpu_seconds" in row]
     cells = (
         f"`{name}`",
         ", ".join(row["task"] if row["result"] == "right" else f"{row['task']} ({row['result']})" for row in rows),

@@ -16,7 +16,7 @@ from benchmarks.matrix.table import Architecture
 LIMIT_SECONDS: Final = 300
 LIMIT_BYTES: Final = 12 << 30
 # Imported once, in the server that children fork from: torch and transformers cost seconds each.
-_PRELOAD: Final = ("benchmarks.matrix.proof",)
+_PRELOAD: Final = ("benchmarks.matrix.warm",)
 
 Result = dict[str, Any]
 

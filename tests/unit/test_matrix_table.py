@@ -56,7 +56,7 @@ def test_the_projects_table_is_sound_and_large():
 
 
 def test_results_survive_the_disk(tmp_path):
-    results = dict([result("vit", relative=1e-6, seconds=3.2)])
+    results = dict([result("vit", relative=1e-6, cpu_seconds=3.2)])
     report.save(results, tmp_path / "matrix.json")
     assert report.load(tmp_path / "matrix.json") == results
     assert report.load(tmp_path / "none.json") == {}
@@ -70,7 +70,7 @@ def test_a_type_is_as_good_as_its_worst_task():
 def test_the_page_lists_what_fails_with_its_reason_and_repeats_itself():
     results = dict(
         [
-            result("vit", relative=1.2e-6, seconds=3.2),
+            result("vit", relative=1.2e-6, cpu_seconds=3.2),
             result("yoso", word="cannot", reason="exporting: a|b <c>"),
         ]
     )
@@ -78,3 +78,4 @@ def test_the_page_lists_what_fails_with_its_reason_and_repeats_itself():
     assert "| `vit` | feature-extraction | right | 1e-06 | 3 |" in page
     assert "- **yoso** (feature-extraction), cannot: exporting: a\\|b &lt;c>" in page
     assert page == report.page(dict(reversed(results.items())))
+    assert "## In the table, not run yet\n\n`bert`" in report.page(results, ["bert"])
