@@ -7,4 +7,6 @@ from typing import Final
 CLASSES: Final = {
     "feature-extraction": "embedding:Embedder",
     "text-classification": "classification:TextClassifier",
+    "text-generation": "generation:Generator",
+    "text2text-generation": "seq2seq:Seq2Seq",
 }
