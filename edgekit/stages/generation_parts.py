@@ -163,6 +163,14 @@ def _encoder_sample(model: Any) -> tuple[dict[str, Any], dict[str, Axes], str | 
     import torch
 
     config = model.config
+    if model.main_input_name not in ("input_ids", "input_features") or (
+        model.main_input_name == "input_features" and not hasattr(config, "num_mel_bins")
+    ):
+        raise ExportError(
+            f"{type(model).__name__}: the encoder cannot be exported: edgekit exports encoders that read tokens or "
+            f"Whisper's windows of features; this one reads {model.main_input_name} in a form of its own",
+            hint="choose a Whisper checkpoint, or a speech model with a CTC head",
+        )
     if model.main_input_name == "input_features":
         # Whisper's encoder adds one position to each of its states and takes no other length.
         frames = config.max_source_positions * 2
