@@ -12,7 +12,9 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNod
 from edgekit.errors import ExportError
 from edgekit.stages.generation_graph import rotate_before_attention
 from edgekit.stages.parameter_names import name_weights
-from edgekit.stages.quiet import first_line, quiet
+from edgekit.stages.quiet import quiet
+from edgekit.stages.quirks import fitted_sample
+from edgekit.stages.reasons import why
 
 OPSET: Final = 20
 
@@ -59,11 +61,11 @@ def export(part: Part) -> ir.Model:
             ort_fusions="cpu" if part.fused else None,
         )
         try:
-            exported = OnnxExporter().export(part.module, dict(part.sample), config)
+            exported = OnnxExporter().export(part.module, dict(fitted_sample(part.module, part.sample)), config)
         except Exception as error:
+            reason = why(error)
             raise ExportError(
-                f"{type(part.module).__name__}: the exporter failed: {first_line(error)}",
-                hint="run again with --debug for its traceback",
+                f"{type(part.module).__name__} cannot be exported: {reason.text}", hint=reason.hint
             ) from error
     model: ir.Model = ir.external_data.load_to_model(exported.program)
     if part.fused:
