@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edgekit.errors import HostError, InputError, IntegrityError, UsageError
-from edgekit.runtime.pairs import MAX_CHARACTERS, PairEncoder, Stride, group_by_length
+from edgekit.runtime.encoded import Stride
+from edgekit.runtime.pairs import MAX_CHARACTERS, PairEncoder, group_by_length
 from edgekit.spec.manifest import Tensor
 from edgekit.spec.settings.text import TextSettings
 
