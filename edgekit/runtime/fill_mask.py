@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from edgekit.errors import InputError, UsageError
 from edgekit.runtime.answers import Input, Raw
+from edgekit.runtime.encoded import Encoded
 from edgekit.runtime.masks import as_fillings, best_tokens
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
-from edgekit.runtime.pairs import Encoded
 from edgekit.runtime.text_graph import TOKENS, TextGraph, fields, listed
 from edgekit.spec.settings.masks import MaskSettings
 from edgekit.spec.settings.text import TextSettings

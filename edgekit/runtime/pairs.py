@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import HostError, InputError, IntegrityError, UsageError
+from edgekit.runtime.encoded import Bare, Encoded, Frame, Stride, frame_of, window_spans
 from edgekit.runtime.text import CHARACTERS_PER_TOKEN, checked_text, cut_text, guarded
 from edgekit.spec.manifest import Tensor
 from edgekit.spec.settings.text import TextSettings
@@ -19,89 +19,8 @@ if TYPE_CHECKING:
     from tokenizers import Encoding
 
 Truncation: TypeAlias = Literal["longest_first", "only_first", "only_second"]
-Integers: TypeAlias = npt.NDArray[np.int64]
 
 MAX_CHARACTERS: Final = 4 * 1024 * 1024  # of a text that is read in windows
-ADDED: Final = -1
-
-
-class Bare:
-    """A text's tokens without added ones, as arrays that its windows share and that are made when asked for."""
-
-    def __init__(self, encoding: Encoding) -> None:
-        self._encoding = encoding
-
-    def __len__(self) -> int:
-        return len(self._encoding)
-
-    @cached_property
-    def ids(self) -> Integers:
-        """Token ids, (tokens,)."""
-        return _numbers(self._encoding.ids)
-
-    @cached_property
-    def offsets(self) -> Integers:
-        """First character and the one behind the last, (tokens, 2)."""
-        return np.array(self._encoding.offsets, dtype=np.int64).reshape(-1, 2)
-
-    @cached_property
-    def words(self) -> Integers:
-        """Index of the word, -1 for none, (tokens,)."""
-        return _numbers(self._encoding.word_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Stride:
-    """How many tokens neighbouring windows share.
-
-    Attributes:
-        tokens: How many.
-        narrows: Whether it narrows to half a window where there is no room for it, instead of being refused.
-    """
-
-    tokens: int
-    narrows: bool = False
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
-    """The tokens of one text or pair, or of one window of it.
-
-    Attributes:
-        ids: Token ids, special tokens included, (tokens,).
-        type_ids: Token types, (tokens,).
-        sequence: 0 for tokens of the text, 1 for those of its pair, -1 for added ones, (tokens,).
-        pieces: Each text's tokens, all of them.
-        starts: The first token of each text that is in ``ids``.
-        truncated: Whether tokens were dropped.
-    """
-
-    ids: Integers
-    type_ids: Integers
-    sequence: Integers
-    pieces: tuple[Bare, ...]
-    starts: tuple[int, ...]
-    truncated: bool
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def offsets(self) -> Integers:
-        """Each token's first character and the one behind its last, in its own text, (tokens, 2)."""
-        return self._spread([piece.offsets for piece in self.pieces], 0)
-
-    @property
-    def words(self) -> Integers:
-        """Index of each token's word within its text, -1 for none, (tokens,)."""
-        return self._spread([piece.words for piece in self.pieces], ADDED)
-
-    def _spread(self, arrays: Sequence[Integers], added: int) -> Integers:
-        spread = np.full((len(self.ids), *arrays[0].shape[1:]), added, dtype=np.int64)
-        for number, (array, start) in enumerate(zip(arrays, self.starts, strict=True)):
-            places = np.flatnonzero(self.sequence == number)
-            spread[places] = array[start : start + len(places)]
-        return spread
 
 
 class PairEncoder:
@@ -194,7 +113,7 @@ class PairEncoder:
         if not 0 <= shared < room:
             raise UsageError(f"stride {shared}: expected 0 to {room - 1}, as a window has room for {room} tokens")
         whole = [(0, kept)] * (len(pieces) - 1)
-        spans = _spans(len(pieces[-1]), room, shared)
+        spans = window_spans(len(pieces[-1]), room, shared)
         return [frame.around(pieces, [*whole, span], truncated=False) for span in spans]
 
     def shorten(self, text: str, tokens: int, *, name: str = "text") -> str:
@@ -276,12 +195,12 @@ class PairEncoder:
         return feeds
 
     @cached_property
-    def _single(self) -> _Frame:
-        return _frame(1, self._special_around(self._trial), self._file)
+    def _single(self) -> Frame:
+        return frame_of(1, self._special_around(self._trial), self._file)
 
     @cached_property
-    def _pair(self) -> _Frame:
-        return _frame(2, self._special_around(self._trial, self._trial), self._file)
+    def _pair(self) -> Frame:
+        return frame_of(2, self._special_around(self._trial, self._trial), self._file)
 
     @cached_property
     def _trial(self) -> str:
@@ -295,7 +214,7 @@ class PairEncoder:
     def _special_around(self, text: str, text_pair: str | None = None) -> Encoding:
         return guarded(lambda: self._tokenizer.encode(text, text_pair), IntegrityError, self._file)
 
-    def _room(self, frame: _Frame, limit: int) -> int:
+    def _room(self, frame: Frame, limit: int) -> int:
         if limit <= frame.added:
             raise IntegrityError(
                 f"edgekit.json: text: max_length {limit} leaves no room beside {frame.added} special tokens"
@@ -304,65 +223,6 @@ class PairEncoder:
 
     def _pieces(self, text: str) -> Bare:
         return Bare(guarded(lambda: self._tokenizer.encode(text, add_special_tokens=False), InputError, "text"))
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """What a tokenizer puts around one text, or around and between two.
-
-    Attributes:
-        gaps: Ids and types of the tokens before the first text, behind it, and so on.
-        types: Type of each text's tokens.
-    """
-
-    gaps: tuple[tuple[Integers, Integers], ...]
-    types: tuple[int, ...]
-
-    @property
-    def added(self) -> int:
-        return sum(len(ids) for ids, _ in self.gaps)
-
-    def around(self, pieces: Sequence[Bare], spans: Sequence[tuple[int, int]], *, truncated: bool) -> Encoded:
-        ids, types = [self.gaps[0][0]], [self.gaps[0][1]]
-        sequence = [np.full(len(self.gaps[0][0]), ADDED)]
-        for number, (piece, (start, stop)) in enumerate(zip(pieces, spans, strict=True)):
-            gap_ids, gap_types = self.gaps[number + 1]
-            ids += [piece.ids[start:stop], gap_ids]
-            types += [np.full(stop - start, self.types[number]), gap_types]
-            sequence += [np.full(stop - start, number), np.full(len(gap_ids), ADDED)]
-        return Encoded(
-            np.concatenate(ids),
-            np.concatenate(types),
-            np.concatenate(sequence),
-            tuple(pieces),
-            tuple(start for start, _ in spans),
-            truncated,
-        )
-
-
-def _frame(texts: int, trial: Encoding, file: str) -> _Frame:
-    """The frame that was put around a trial of one or two texts."""
-    ids, types = _numbers(trial.ids), _numbers(trial.type_ids)
-    owners = _numbers(trial.sequence_ids)
-    gaps, own, place = [], [], 0
-    for number in range(texts):
-        places = np.flatnonzero(owners == number)
-        if not len(places) or places[0] < place or len(places) != places[-1] - places[0] + 1:
-            raise HostError(f"{file}: arranges texts in a way that needs a newer edgekit")
-        gaps.append((ids[place : places[0]], types[place : places[0]]))
-        own.append(int(types[places[0]]))
-        place = int(places[-1]) + 1
-    gaps.append((ids[place:], types[place:]))
-    return _Frame(tuple(gaps), tuple(own))
-
-
-def _spans(length: int, room: int, stride: int) -> list[tuple[int, int]]:
-    """Where windows over ``length`` tokens start and stop; the last one ends with the text."""
-    spans = [(0, min(room, length))]
-    while spans[-1][1] < length:
-        start = spans[-1][0] + room - stride
-        spans.append((start, min(start + room, length)))
-    return spans
 
 
 def group_by_length(encoded: Sequence[Encoded], batch_size: int) -> list[list[int]]:
@@ -408,7 +268,3 @@ def _shares(where: str, lengths: Sequence[int], room: int, truncation: Truncatio
     shares = list(lengths)
     shares[shortened] -= excess
     return shares
-
-
-def _numbers(values: Sequence[int | None]) -> Integers:
-    return np.array([ADDED if value is None else value for value in values], dtype=np.int64)

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from edgekit.errors import InputError, UsageError
 from edgekit.runtime.answering import MAX_STRIDE, MAX_WINDOW, Search, Window, find_answers
 from edgekit.runtime.answers import Input, Raw
+from edgekit.runtime.encoded import Encoded, Stride
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
-from edgekit.runtime.pairs import Encoded, Stride
 from edgekit.runtime.text_graph import TOKENS, Arrays, TextGraph, fields
 from edgekit.spec.settings.answering import AnsweringSettings
 

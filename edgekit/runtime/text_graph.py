@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import InputError, IntegrityError
+from edgekit.runtime.encoded import Encoded
 from edgekit.runtime.opened import Opened
-from edgekit.runtime.pairs import Encoded, PairEncoder, group_by_length
+from edgekit.runtime.pairs import PairEncoder, group_by_length
 from edgekit.runtime.text import check_inputs
 from edgekit.spec.settings.text import TextSettings
 

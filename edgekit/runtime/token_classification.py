@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from edgekit.errors import UsageError
 from edgekit.runtime.answers import Input, Raw, softmax
+from edgekit.runtime.encoded import Encoded, Stride
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
-from edgekit.runtime.pairs import Encoded, Stride
 from edgekit.runtime.text_graph import TOKENS, TextGraph, fields, listed
 from edgekit.runtime.tokens import STRATEGIES, Token, as_dict, continues_word, find_entities
 from edgekit.spec.settings.labels import LabelSettings

