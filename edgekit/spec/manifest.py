@@ -20,6 +20,7 @@ from edgekit.spec.settings.embedding import EmbeddingSettings
 from edgekit.spec.settings.generation import GenerationSettings
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.section import Section
+from edgekit.spec.settings.speech import SpeechSettings
 from edgekit.spec.settings.text import TextSettings
 from edgekit.spec.target import Target
 
@@ -36,7 +37,15 @@ VERDICTS: Final = ("pass", "fail", "unproven")
 # What may stand under "settings", by key.
 SECTIONS: Final[dict[str, type[Section]]] = {
     kind.key: kind
-    for kind in (TextSettings, EmbeddingSettings, LabelSettings, GenerationSettings, AudioSettings, CtcSettings)
+    for kind in (
+        TextSettings,
+        EmbeddingSettings,
+        LabelSettings,
+        GenerationSettings,
+        AudioSettings,
+        CtcSettings,
+        SpeechSettings,
+    )
 }
 
 _Section = TypeVar("_Section", bound=Section)
