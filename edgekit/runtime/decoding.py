@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edgekit.errors import InputError, IntegrityError
 from edgekit.runtime.binding import Binding, Buffer
-from edgekit.runtime.sampling import GenerationOptions, Sampler, Scores, Tokens
+from edgekit.runtime.sampling import GenerationOptions, Rule, Sampler, Scores, Tokens
 from edgekit.runtime.session import Session
 from edgekit.spec.manifest import Tensor
 
@@ -78,6 +78,7 @@ class Decoder:
         *,
         encoded: Mapping[str, npt.NDArray[Any]] | None = None,
         stop: Stop | None = None,
+        rule: Rule | None = None,
     ) -> Iterator[Step]:
         """Generate token by token, until every row has ended or has ``max_new_tokens``.
 
@@ -89,6 +90,7 @@ class Decoder:
             encoded: What the prefill and decode graphs take beside the decoder's own tokens, by name: the encoder's
                 states and mask, (batch, ...).
             stop: Asked for every counting token.
+            rule: Of the task's own, applied after those of the options.
 
         Raises:
             InputError: A prompt is empty, too long, or holds what is no token.
@@ -98,7 +100,7 @@ class Decoder:
         rows = _Rows(prompts, self._pad_id)
         limit = self._limit(rows.width, options.max_new_tokens)
         rows.reserve(limit)
-        sampler = Sampler(options, prompt_length=rows.width, vocabulary=self.vocabulary)
+        sampler = Sampler(options, prompt_length=rows.width, vocabulary=self.vocabulary, rule=rule)
         run = _Run(self._prefill, self._decode, rows, self._past, self._cross, encoded or {})
         eos = np.array(options.eos_ids, dtype=np.int64)
         logits = run.prefill(self._logits, 1)[:, 0]

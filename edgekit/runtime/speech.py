@@ -21,6 +21,15 @@ Samples = npt.NDArray[np.float32]
 _TIMESTAMPS = ("char", "word")
 
 
+def recognizer(opened: Opened) -> Model:
+    """The object for a bundle of the task, by what its model answers with: frames, or tokens one by one."""
+    if CtcSettings.key in opened.manifest.settings:
+        return CtcRecognizer(opened)
+    from edgekit.runtime.transcription import SpeechRecognizer  # a recognizer by frames does not pay for it
+
+    return SpeechRecognizer(opened)
+
+
 class CtcRecognizer(Model):
     """An open bundle that writes down speech, frame by frame.
 

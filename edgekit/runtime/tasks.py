@@ -6,7 +6,7 @@ from typing import Final
 
 CLASSES: Final = {
     "audio-classification": "audio_classification:AudioClassifier",
-    "automatic-speech-recognition": "speech:CtcRecognizer",
+    "automatic-speech-recognition": "speech:recognizer",
     "feature-extraction": "embedding:Embedder",
     "fill-mask": "fill_mask:MaskFiller",
     "image-classification": "vision:ImageClassifier",

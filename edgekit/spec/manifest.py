@@ -26,6 +26,7 @@ from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.masks import MaskSettings
 from edgekit.spec.settings.ranking import RankingSettings
 from edgekit.spec.settings.section import Section
+from edgekit.spec.settings.speech import SpeechSettings
 from edgekit.spec.settings.text import TextSettings
 from edgekit.spec.settings.tokens import TokenSettings
 from edgekit.spec.settings.zero_shot import ZeroShotSettings
@@ -56,6 +57,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
         LabelSettings,
         MaskSettings,
         RankingSettings,
+        SpeechSettings,
         TextSettings,
         TokenSettings,
         ZeroShotSettings,

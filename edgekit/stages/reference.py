@@ -222,6 +222,8 @@ def _task_of(checkpoint: Checkpoint) -> str:
     if (checkpoint.folder / "modules.json").is_file():
         return "feature-extraction"
     name = checkpoint.source.architecture
+    if name == "WhisperForConditionalGeneration":
+        return "automatic-speech-recognition"
     if name in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES.values():  # some are named like classifiers of text
         return "audio-classification"
     for head, task in (

@@ -10,7 +10,7 @@ from edgekit.spec.progress import Silent
 from edgekit.stages.quiet import quiet
 from edgekit.stages.synthetic_audio import sound
 
-from .audio_checkpoints import write_ast, write_hubert, write_wav2vec2
+from .audio_checkpoints import write_ast, write_hubert, write_wav2vec2, write_whisper
 
 pytestmark = pytest.mark.export
 
@@ -138,3 +138,70 @@ def test_without_recordings_nothing_is_proven(hubert, tmp_path):
     )
     with pytest.raises(InconclusiveError, match=r"synthetic sounds only: give recordings with --data"):
         build(request, Silent())
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory):
+    return built(tmp_path_factory, "whisper", write_whisper)
+
+
+def transcribed(folder):
+    """The pipeline's answers, by the likeliest token as edgekit's: its own default is five beams."""
+    reference = original("automatic-speech-recognition", folder / "checkpoint")
+
+    def answer(clip, generate=None, **options):
+        with quiet():
+            return reference(clip, generate_kwargs={"num_beams": 1, **(generate or {})}, **options)
+
+    return answer
+
+
+def test_a_recognizer_with_a_decoder_answers_as_the_pipeline(whisper):
+    reference = transcribed(whisper)
+    with pipeline("automatic-speech-recognition", model=whisper / "bundle") as model:
+        found = model(CLIPS, batch_size=3)
+        assert found == [reference(clip) for clip in CLIPS]
+        assert len({answer["text"] for answer in found}) == 3
+        for options in ({"language": "german"}, {"language": "en", "task": "translate"}, {"max_new_tokens": 4}):
+            assert model(CLIPS[1], **options) == reference(CLIPS[1], options)
+            assert model(CLIPS[1], generate_kwargs=options) == model(CLIPS[1], **options)
+        assert model(CLIPS, return_timestamps=True, batch_size=2) == [
+            reference(clip, return_timestamps=True) for clip in CLIPS
+        ]
+        assert model.self_test().passed
+        assert model.languages == ("en", "de")
+
+
+def test_long_clips_are_heard_window_by_window_as_by_the_pipeline(whisper):
+    long = np.concatenate(CLIPS)
+    with load(whisper / "bundle") as model:
+        found = model(long, return_timestamps=True)
+        assert found == transcribed(whisper)(long, return_timestamps=True)
+        assert len(found["chunks"]) > 1
+        assert model(long) == {"text": found["text"]}
+
+
+@pytest.mark.parametrize("times", [None, True])
+@pytest.mark.parametrize(("length", "stride"), [(1.0, None), (0.5, 0.1), (1.0, (0.2, 0.3))])
+def test_chunks_are_merged_as_by_the_pipeline(whisper, length, stride, times):
+    long = np.concatenate([*CLIPS, *CLIPS[::-1]])
+    options = {"chunk_length_s": length, "stride_length_s": stride, "return_timestamps": times}
+    with load(whisper / "bundle") as model:
+        assert model(long, batch_size=3, **options) == transcribed(whisper)(long, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"language": "french"}, "language 'french' is none"),
+        ({"task": "sing"}, "task 'sing': expected translate or transcribe"),
+        ({"return_timestamps": "word"}, "return_timestamps 'word'"),
+        ({"chunk_length_s": 2}, "the model hears 1 s at once"),
+        ({"generate_kwargs": {"num_beams": 5}}, "num_beams: expected"),
+        ({"max_new_tokens": 0}, "max_new_tokens 0"),
+        ({"batch_size": 0}, "batch_size 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(whisper, options, message):
+    with load(whisper / "bundle") as model, pytest.raises(UsageError, match=message):
+        model(CLIPS[0], **options)

@@ -30,6 +30,7 @@ from edgekit.stages.reference import Case, Feeds, Reference, load_model
 
 OUTPUT: Final = "logits"
 COLUMN: Final = "audio"
+WHISPER: Final = "WhisperForConditionalGeneration"
 GOLDEN_S: Final = 1  # a golden case holds its samples: as long as its answer needs to be
 
 _SAMPLE_FRAMES: Final = 23  # odd: the exporter fixes the branch that SEW takes for an even number
@@ -42,6 +43,10 @@ def load(checkpoint: Checkpoint, task: str, work: Path) -> Reference:
         CheckpointError: Config and weights disagree, or a file is broken.
         ExportError: The feature extractor or the tokenizer cannot run on a device.
     """
+    if task == "automatic-speech-recognition" and checkpoint.source.architecture == WHISPER:
+        from edgekit.stages.families import speech  # it builds on this module
+
+        return speech.load(checkpoint, task, work)
     folder = without_pickles(checkpoint.folder, work)
     model = _load_ctc(checkpoint, folder) if task == "automatic-speech-recognition" else load_model(folder, task)
     extractor = load_extractor(folder)
@@ -104,7 +109,7 @@ class AudioReference(Reference):
         encoder = self._encoder()
         cases = []
         for row in rows:
-            clip = _clip(row[COLUMN], encoder)
+            clip = clip_of(row[COLUMN], encoder)
             truth = {}
             if isinstance(self.answers, LabelSettings):
                 truth = dict(truth_of(row, self.answers.labels, self.answers.activation))
@@ -113,7 +118,7 @@ class AudioReference(Reference):
 
     def golden(self, asked: Input) -> Input:
         """The clip's beginning."""
-        return {COLUMN: asked[COLUMN][: max(GOLDEN_S * self.settings.sampling_rate, self.settings.min_samples)]}
+        return {COLUMN: golden_samples(asked[COLUMN], self.settings)}
 
     def feeds(self, inputs: Sequence[Input]) -> Mapping[str, list[Feeds]]:
         """The model's inputs."""
@@ -175,7 +180,17 @@ def _activation(config: Any) -> str:
     return kinds.get(str(config.problem_type), "softmax")
 
 
-def _clip(cell: str, encoder: AudioEncoder) -> npt.NDArray[np.float32]:
+def golden_samples(samples: npt.NDArray[np.float32], settings: AudioSettings) -> npt.NDArray[np.float32]:
+    """The beginning of a clip, as long as a golden case holds."""
+    return samples[: max(GOLDEN_S * settings.sampling_rate, settings.min_samples)]
+
+
+def clip_of(cell: str, encoder: AudioEncoder) -> npt.NDArray[np.float32]:
+    """The samples that a cell of data names.
+
+    Raises:
+        DataError: It names no WAV file that can be heard.
+    """
     if synthetic_audio.is_synthetic(cell):
         return synthetic_audio.clip(cell, encoder.settings)
     try:
