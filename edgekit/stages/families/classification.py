@@ -103,7 +103,7 @@ class ClassificationReference(Reference):
             Case(
                 {"text": row["text"]},
                 int(self._tokens([row["text"]])["input_ids"].shape[1]),
-                dict(truth_of(row, self.labels, self.activation)),
+                dict(label_truth(row, self.labels, self.activation)),
             )
             for row in rows
         ]
@@ -149,11 +149,11 @@ def activation_of(config: Any) -> str:
     return "softmax"
 
 
-def truth_of(row: Row, labels: Sequence[str], activation: str) -> Iterator[tuple[str, Any]]:
-    """The right choice among exclusive labels, where the row has one.
+def label_truth(row: Row, labels: Sequence[str], activation: str) -> Iterator[tuple[str, Any]]:
+    """The right choice of a row with a label, by the raw answer's name.
 
     Raises:
-        DataError: Its label is none of the model's.
+        DataError: The label is none of the model's.
     """
     if "label" not in row or activation != "softmax":
         return
