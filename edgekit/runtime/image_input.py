@@ -44,7 +44,7 @@ class ImageInput:
 
         Args:
             session: The component's.
-            images: From :func:`opened` or :func:`images_of`.
+            images: From :func:`read_images` or :func:`images_of`.
             batch_size: Images run at once, at most.
 
         Raises:
@@ -57,7 +57,7 @@ class ImageInput:
             yield session.run({session.inputs[0].name: pixels})
 
 
-def opened(images: Any) -> tuple[list[Pixels], bool]:
+def read_images(images: Any) -> tuple[list[Pixels], bool]:
     """The pixels of one image or of several, and whether it was one.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.errors import InputError, IntegrityError
+from edgekit.errors import InputError
 from edgekit.runtime.resample import Pixels, resize
 from edgekit.spec.settings.image import (
     CHANNELS,
@@ -64,7 +64,11 @@ class ImageEncoder:
                 planes = _move(planes, resizing, crop)
             _, rows, columns = planes.shape
             if rows > height or columns > width:
-                raise IntegrityError(f"edgekit.json: image: steps make {rows}x{columns} pixels, not {height}x{width}")
+                # Rounding can leave the longer edge over its cap; transformers stops there too.
+                raise InputError(
+                    f"image: {image.shape[0]}x{image.shape[1]} pixels is too long and thin: resized to "
+                    f"{rows}x{columns} it does not fit {height}x{width}"
+                )
             for channel, source in enumerate(self._channels):
                 batch[index, channel, :rows, :columns] = self._table[channel][planes[source]]
         return batch

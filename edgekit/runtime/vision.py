@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgekit.errors import IntegrityError, UsageError
 from edgekit.runtime.answers import Input, Raw
 from edgekit.runtime.classification import RAW_KINDS, activate, best_labels
-from edgekit.runtime.image_input import ImageInput, images_of, opened
+from edgekit.runtime.image_input import ImageInput, images_of, read_images
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
 from edgekit.runtime.resample import Pixels
@@ -61,7 +61,7 @@ class ImageClassifier(Model):
             raise UsageError(f"function_to_apply {activation!r}: expected {', '.join(ACTIVATIONS)}")
         if top_k is not None and top_k < 1:
             raise UsageError(f"top_k {top_k}: expected at least 1, or None for all")
-        pixels, single = opened(images)
+        pixels, single = read_images(images)
         scores = activate(self._logits(pixels, batch_size), activation)
         answers = [best_labels(row, self.labels, top_k) for row in scores]
         return answers[0] if single else answers
@@ -118,7 +118,7 @@ class ImageEmbedder(Model):
         """
         if pool and not self._settings.pooled:
             raise UsageError("pool: the model has no pooler", hint="embed() gives the mean of the hidden states")
-        pixels, single = opened(images)
+        pixels, single = read_images(images)
         name = self._settings.pooled if pool else self._settings.states
         answers: list[Any] = [
             [row] for outputs in self._images.run(self._session, pixels, batch_size) for row in outputs[name].tolist()
@@ -140,7 +140,7 @@ class ImageEmbedder(Model):
             UsageError: ``batch_size`` makes no sense, or the model is closed.
             HostError: ONNX Runtime failed, or Pillow is needed and not installed.
         """
-        pixels, single = opened(images)
+        pixels, single = read_images(images)
         vectors = self._vectors(pixels, batch_size)
         return np.asarray(vectors[0]) if single else vectors
 

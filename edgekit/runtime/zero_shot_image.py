@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edgekit.errors import InputError, IntegrityError
 from edgekit.runtime.answers import Input, Raw
 from edgekit.runtime.classification import RAW_KINDS, activate, best_labels
-from edgekit.runtime.image_input import ImageInput, images_of, opened
+from edgekit.runtime.image_input import ImageInput, images_of, read_images
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
 from edgekit.runtime.resample import Pixels
@@ -75,7 +75,7 @@ class ZeroShotImageClassifier(Model):
             UsageError: ``batch_size`` makes no sense, or the model is closed.
             HostError: ONNX Runtime failed, or Pillow is needed and not installed.
         """
-        pixels, single = opened(images)
+        pixels, single = read_images(images)
         labels = _labels(candidate_labels)
         logits = self._logits(pixels, labels, hypothesis_template, batch_size)
         answers = [best_labels(row, labels, None) for row in activate(logits, self._settings.activation)]
@@ -83,7 +83,7 @@ class ZeroShotImageClassifier(Model):
 
     def embed_images(self, images: Any, *, batch_size: int = 1) -> Floats:
         """Vectors of unit length, (images, dimension), or (dimension,) for a single image; see :meth:`__call__`."""
-        pixels, single = opened(images)
+        pixels, single = read_images(images)
         vectors = self._image_vectors(pixels, batch_size)
         return np.asarray(vectors[0]) if single else vectors
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgekit.errors import InputError, RecordError
@@ -77,6 +77,7 @@ def test_a_batch_holds_images_of_any_sizes():
     assert np.ptp(batch, axis=(2, 3)).max() < 0.02
 
 
+@example(height=1, width=6, edge=3, longest=5)  # 1 is the rounded shorter edge, so that nothing is resized
 @given(height=st.integers(1, 400), width=st.integers(1, 400), edge=st.integers(1, 40), longest=st.integers(1, 60))
 def test_a_longest_edge_is_never_passed(height, width, edge, longest):
     steps = (ResizeShortest(edge, longest, "nearest"), Pad(longest, longest))

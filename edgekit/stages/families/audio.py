@@ -22,7 +22,7 @@ from edgekit.stages import synthetic_audio
 from edgekit.stages.data import Dataset, Row
 from edgekit.stages.export import Part
 from edgekit.stages.families.audio_settings import audio_settings, ctc_settings, load_extractor
-from edgekit.stages.families.classification import label_names, truth_of
+from edgekit.stages.families.classification import label_names, label_truth
 from edgekit.stages.fetch import Checkpoint
 from edgekit.stages.pickles import without_pickles
 from edgekit.stages.quiet import first_line, quiet
@@ -112,7 +112,7 @@ class AudioReference(Reference):
             clip = clip_of(row[COLUMN], encoder)
             truth = {}
             if isinstance(self.answers, LabelSettings):
-                truth = dict(truth_of(row, self.answers.labels, self.answers.activation))
+                truth = dict(label_truth(row, self.answers.labels, self.answers.activation))
             cases.append(Case({COLUMN: clip}, len(clip), truth))
         return cases
 

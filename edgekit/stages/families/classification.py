@@ -75,7 +75,7 @@ class ClassificationReference(TextReference):
 
     def _case(self, row: Row) -> Case:
         item = {name: row[name] for name in ("text", PAIR) if name in row}
-        return Case(item, self.size(item), truth_of(row, self.labels, self.activation))
+        return Case(item, self.size(item), label_truth(row, self.labels, self.activation))
 
 
 def label_names(config: Any) -> tuple[str, ...]:
@@ -115,7 +115,7 @@ def read_list(cell: str, column: str) -> list[str]:
     return [part for part in found if part]
 
 
-def truth_of(row: Row, labels: Sequence[str], activation: str) -> Mapping[str, npt.NDArray[np.int64]]:
+def label_truth(row: Row, labels: Sequence[str], activation: str) -> Mapping[str, npt.NDArray[np.int64]]:
     """The right label; of several at once, for each whether it is one (an empty cell is none of them)."""
     if "label" not in row or activation == "none":
         return {}

@@ -23,7 +23,7 @@ from edgekit.spec.settings.section import Section
 from edgekit.stages import synthetic_images
 from edgekit.stages.data import Dataset, Row
 from edgekit.stages.export import Part
-from edgekit.stages.families.classification import activation_of, label_names, truth_of
+from edgekit.stages.families.classification import activation_of, label_names, label_truth
 from edgekit.stages.fetch import Checkpoint
 from edgekit.stages.image_data import read_image
 from edgekit.stages.image_processor import image_settings, load_processor, processed
@@ -113,7 +113,7 @@ class ImageClassificationReference(ImageReference):
                 {"image": read_image(row["image"], self.settings.size)},
                 truth={}
                 if synthetic_images.is_synthetic(row["image"])
-                else dict(truth_of(row, self.labels, self.activation)),
+                else dict(label_truth(row, self.labels, self.activation)),
             )
             for row in rows
         ]
