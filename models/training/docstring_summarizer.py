@@ -66,12 +66,12 @@ def train(folder: Path, report: fitting.Report) -> checkpoint.Measured:
         )
     )
     # T5's own start, a standard deviation of 1, takes Adam thousands of steps to leave.
-    torch.nn.init.normal_(model.shared.weight, std=0.02)
+    torch.nn.init.normal_(model.shared.weight, std=0.1)
     lessons = [
         *_lessons(tokenizer, [copied(page) for page in parts.training], parts.training, COPYING_EPOCHS),
         *_lessons(tokenizer, [page.text for page in parts.training], parts.training, EPOCHS),
     ]
-    fitting.fit(model, iter(lessons), steps=len(lessons), learning_rate=3e-3, report=report)
+    fitting.fit(model, iter(lessons), steps=len(lessons), learning_rate=1e-3, report=report)
     model.generation_config.max_new_tokens = MAX_SUMMARY
     model.generation_config.num_beams = 1
     model.generation_config.do_sample = False
