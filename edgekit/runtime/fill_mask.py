@@ -101,8 +101,8 @@ class MaskFiller(Model):
         ]
 
     def _fillings(self, item: Encoded, chosen: Sequence[Sequence[tuple[int, float]]]) -> list[list[dict[str, Any]]]:
-        # With special tokens the other masks would vanish from the sequence
-        sequence_text = self._plain_text if len(chosen) == 1 else self._text
+        # Without special tokens the other masks would vanish from the sequence
+        sequence_text = self._plain_sequence if len(chosen) == 1 else self._sequence
         places, ids = np.flatnonzero(item.ids == self._settings.mask_id).tolist(), item.ids.tolist()
         return [
             as_fillings(ids, place, row, self._text, sequence_text) for place, row in zip(places, chosen, strict=True)
@@ -111,7 +111,10 @@ class MaskFiller(Model):
     def _text(self, ids: Sequence[int]) -> str:
         return self._cleaned(self._graph.encoder.decode(ids, skip_special=False))
 
-    def _plain_text(self, ids: Sequence[int]) -> str:
+    def _sequence(self, ids: Sequence[int]) -> str:
+        return self._text([number for number in ids if number != self._pad_id])
+
+    def _plain_sequence(self, ids: Sequence[int]) -> str:
         kept = [number for number in ids if number != self._pad_id]
         return self._cleaned(self._graph.encoder.decode(kept, skip_special=True))
 
