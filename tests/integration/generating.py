@@ -30,7 +30,9 @@ def write_checkpoint(arch: str, folder: Path) -> None:
         with torch.no_grad():  # at the usual 0.02 a random model says one thing again and again
             for name, weights in model.named_parameters():
                 if weights.dim() > 1:
-                    weights.normal_(0, 0.1 if "embed" in name or "wte" in name or "shared" in name else 0.25)
+                    weights.normal_(0, _spread(arch, name))
+                elif "norm" not in name:
+                    weights.normal_(0, 0.05)
         model.tie_weights()
         model.save_pretrained(folder)
         _tokenizer().save_pretrained(folder)
@@ -49,6 +51,12 @@ def write_bundle(checkpoint: Path, task: str, folder: Path, work: Path) -> Path:
     contents = Contents(fetched, original, None, [], components, targets)
     package.draft(contents, [(package.describe(recipes.FP32, tuple(targets), components), work / "fp32")], folder)
     return folder
+
+
+def _spread(arch, name):
+    if name.endswith(("embed_tokens.weight", "wte.weight", "shared.weight")):
+        return 0.01 if arch == "gemma" else 0.1  # Gemma scales what it looks up
+    return 0.3 if name.endswith(("wpe.weight", "embed_positions.weight")) else 0.25
 
 
 def _model(arch):
