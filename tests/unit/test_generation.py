@@ -1,8 +1,12 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from edgekit.errors import InputError, UsageError
 from edgekit.runtime import Generator, Seq2Seq, load, pipeline
+from edgekit.runtime.sampling import GenerationOptions
 
 from .tiny_decoder import expected
 from .tiny_generator import MAX_LENGTH, continued, ids, words, write_generator, write_seq2seq
@@ -237,3 +241,16 @@ def test_raw_answers_of_an_encoder_decoder(seq2seq):
     for raw, row, encoder in ((own, rows[0], sum(ids("w3 w4 w5"))), (other, rows[1], 3)):
         nexts = [expected(row[: place + 1], 1, encoder=encoder)[0] for place in range(len(row))]
         assert raw["logits"].argmax(axis=-1).tolist() == nexts
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_memory_beyond_the_cache_does_not_grow_with_the_tokens(tmp_path):
+    """ONNX Runtime would keep a plan of its memory for every length: 2 kB and more for each token."""
+    steps_between, cache_bytes = 3000, 2 * 2 * 4  # keys and values of one float, each twice
+    with load(write_generator(tmp_path / "bundle", max_positions=0)) as model:
+        steps = model._writer.decoder.steps([[3]], GenerationOptions(max_new_tokens=4000))
+        resident = []
+        for count, _ in enumerate(steps):
+            if count in (500, 500 + steps_between):
+                resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+        assert resident[1] - resident[0] < steps_between * (cache_bytes + 200)
