@@ -81,7 +81,8 @@ class Decoder:
     ) -> Iterator[Step]:
         """Generate token by token, until every row has ended or has ``max_new_tokens``.
 
-        A row also ends where the longest prompt and what was generated reach the model's last position.
+        A row also ends where the longest prompt and what was generated reach the model's last position. Prompts and
+        options are checked at once, the graphs run as the steps are asked for.
 
         Args:
             prompts: Token ids of each row, at least one each; shorter rows are padded on the left.
@@ -100,17 +101,19 @@ class Decoder:
         rows.reserve(limit)
         sampler = Sampler(options, prompt_length=rows.width, vocabulary=self.vocabulary)
         run = _Run(self._prefill, self._decode, rows, self._past, self._cross, encoded or {})
-        eos = np.array(options.eos_ids, dtype=np.int64)
+        return self._steps(run, rows, sampler, _Ends(np.array(options.eos_ids, dtype=np.int64), limit, stop))
+
+    def _steps(self, run: _Run, rows: _Rows, sampler: Sampler, ends: _Ends) -> Iterator[Step]:
         logits = run.prefill(self._logits, 1)[:, 0]
         ended = np.zeros(rows.batch, dtype=np.bool_)
-        for count in range(1, limit + 1):
+        for count in range(1, ends.limit + 1):
             tokens = sampler.choose(logits, rows.so_far, rows.starts)
             tokens[ended] = self._pad_id
             rows.append(tokens)
-            live, ended = ~ended, ended | np.isin(tokens, eos) | (count == limit)
-            if stop is not None:
+            live, ended = ~ended, ended | np.isin(tokens, ends.eos) | (count == ends.limit)
+            if ends.stop is not None:
                 for row in np.flatnonzero(live):
-                    ended[row] |= stop(int(row), int(tokens[row]))
+                    ended[row] |= ends.stop(int(row), int(tokens[row]))
             yield Step(tokens, live, ended.copy())
             if ended.all():
                 return
@@ -168,6 +171,15 @@ class Decoder:
                 hint="shorten the prompt",
             )
         return min(wanted, self._max_positions - width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    """What ends a row."""
+
+    eos: Tokens
+    limit: int
+    stop: Stop | None
 
 
 class _Rows:
