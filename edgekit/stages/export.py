@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
 from edgekit.errors import ExportError
-from edgekit.stages.generation_graph import rotate_before_attention
+from edgekit.stages.generation_graph import cache_in_place, rotate_before_attention
 from edgekit.stages.parameter_names import name_weights
 from edgekit.stages.quiet import first_line, quiet
 
@@ -69,6 +69,8 @@ def export(part: Part) -> ir.Model:
         rotate_before_attention(model)
         name_weights(model, part.module)
     clean(model, part)
+    if part.fused:
+        cache_in_place(model)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Repairs of exported generation graphs, each for one fault that was seen."""
+"""Rewrites of exported generation graphs, each for one fault that was seen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import onnx_ir as ir
 
 from edgekit.errors import ExportError
 from edgekit.stages.products import initializer
+
+CAPACITY: Final = "capacity"
 
 _MICROSOFT: Final = "com.microsoft"
 _PAST_KEY, _CACHES, _ROTARY_INPUTS = 3, slice(7, 9), range(7, 10)
@@ -58,6 +60,50 @@ def rotate_before_attention(model: ir.Model) -> int:
             node.attributes.pop(name, None)
         changed += 1
     return changed
+
+
+def cache_in_place(model: ir.Model) -> bool:
+    """Let a decoding graph append to a cache that lies in a longer buffer, in place where it can.
+
+    ``GroupQueryAttention`` writes new keys and values where ``seqlens_k`` says and leaves the rest as it is, and copies
+    nothing where past and present are the same memory. The exporter takes all lengths from the past's, which then is
+    the buffer's; here they come from the width of ``attention_mask``. The third size of past and present is named
+    ``capacity`` in such a graph: any length from the mask's width less one on.
+
+    Returns:
+        Whether every past is read by such attention alone, so that it was done.
+    """
+    graph = model.graph
+    pasts = [value for value in graph.inputs if (value.name or "").startswith("past.")]
+    masks = [value for value in graph.inputs if value.name == "attention_mask"]
+    uses = [(node, place) for past in pasts for node, place in past.uses()]
+    if not pasts or not masks or not all(_is_cache_use(node, place) for node, place in uses):
+        return False
+    lengths = dict.fromkeys(node for node, _ in uses if node.op_type == "Shape" and _axes_of(node) == (2, 3))
+    if lengths:
+        one = initializer(graph, "past.new", np.array([1], np.int64))
+        width = ir.node("Shape", [masks[0]], {"start": 1, "end": 2})
+        past = ir.node("Sub", [width.outputs[0], one])
+        width.outputs[0].name, past.outputs[0].name = "past.width", "past.length"
+        first = next(node for node in graph if node in lengths)
+        graph.insert_before(first, [width, past])
+        for node in lengths:
+            ir.convenience.replace_all_uses_with(node.outputs[0], past.outputs[0])
+            graph.remove(node, safe=True)
+    for value in (*pasts, *(value for value in graph.outputs if (value.name or "").startswith("present."))):
+        if value.shape is not None:
+            value.shape = ir.Shape([*value.shape[:2], CAPACITY, *value.shape[3:]])
+    return True
+
+
+def _is_cache_use(node: ir.Node, place: int) -> bool:
+    if node.op_type == "Shape":
+        return _axes_of(node) in ((0, 1), (1, 2), (2, 3), (3, 4))
+    return node.op_type == "GroupQueryAttention" and place in (_PAST_KEY, _PAST_KEY + 1)
+
+
+def _axes_of(shape: ir.Node) -> tuple[int, int]:
+    return shape.attributes.get_int("start", 0), shape.attributes.get_int("end", 4)
 
 
 def _unpack(graph: ir.Graph, node: ir.Node, heads: int, key_heads: int) -> tuple[ir.Value, ir.Value, ir.Value]:

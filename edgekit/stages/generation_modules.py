@@ -34,7 +34,7 @@ class Decoder(nn.Module):  # type: ignore[misc]  # torch has no types here
         logit_positions: Tensor | None = None,
         past: Layers | None = None,
     ) -> dict[str, Any]:
-        """Logits and present; see :func:`edgekit.stages.generation_parts.decoder_parts` for the shapes."""
+        """Logits and present; see :mod:`edgekit.stages.generation_parts` for the shapes."""
         cache = DynamicCache(None if past is None else [(layer["key"], layer["value"]) for layer in past])
         named = {} if position_ids is None else {"position_ids": position_ids}
         with kept_positions(self.model.get_output_embeddings(), logit_positions):

@@ -5,7 +5,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 
-from edgekit.stages.generation_graph import rotate_before_attention
+from edgekit.stages.generation_graph import cache_in_place, rotate_before_attention
 from edgekit.stages.parameter_names import name_weights
 
 HEADS, KEY_HEADS, SIZE = 4, 2, 16
@@ -82,6 +82,85 @@ def test_attention_over_a_past_is_left_alone():
     node.replace_input_with(3, past)
     assert rotate_before_attention(model) == 0
     assert node.attributes.get_int("do_rotary") == 1
+
+
+def decoding_model():
+    """One step over a past, whose length the exporter reads off the past itself."""
+    floats, integers = ir.DataType.FLOAT, ir.DataType.INT64
+    packed = given("packed", floats, ["batch", 1, WIDTH])
+    mask = given("attention_mask", integers, ["batch", "total"])
+    pasts = [given(f"past.0.{name}", floats, ["batch", KEY_HEADS, "past", SIZE]) for name in ("key", "value")]
+    one = ir.Value(name="one", const_value=ir.tensor(np.array([1], np.int64), name="one"))
+    length = ir.node("Shape", [pasts[0]], {"start": 2, "end": 3})
+    rows = ir.node("Shape", [pasts[0]], {"start": 0, "end": 1})
+    total = ir.node("Add", [length.outputs[0], one])
+    total_int = ir.node("Cast", [total.outputs[0]], {"to": ir.DataType.INT32})
+    last = ir.node("Cast", [length.outputs[0]], {"to": ir.DataType.INT32})
+    lasts = ir.node("Expand", [last.outputs[0], rows.outputs[0]])
+    scalar = ir.node("Squeeze", [total_int.outputs[0]])
+    attention = ir.node(
+        "GroupQueryAttention",
+        [packed, None, None, *pasts, lasts.outputs[0], scalar.outputs[0]],
+        {"num_heads": HEADS, "kv_num_heads": KEY_HEADS},
+        domain="com.microsoft",
+        num_outputs=3,
+    )
+    nodes = [length, rows, total, total_int, last, lasts, scalar, attention]
+    for place, node in enumerate(nodes):
+        node.name = f"node_{place}"
+        for index, output in enumerate(node.outputs):
+            output.name = f"value_{place}_{index}"
+    shapes = (["batch", 1, HEADS * SIZE], *(["batch", KEY_HEADS, "total", SIZE],) * 2)
+    names = ("answer", "present.0.key", "present.0.value")
+    for output, name, shape in zip(attention.outputs, names, shapes, strict=True):
+        output.name, output.shape, output.type = name, ir.Shape(shape), ir.TensorType(floats)
+    opsets = {"": 20, "com.microsoft": 1}
+    graph = ir.Graph([packed, mask, *pasts], attention.outputs, nodes=nodes, initializers=[one], opset_imports=opsets)
+    return ir.Model(graph, ir_version=10)
+
+
+def decode(model, states, key, value, *, length, capacity):
+    """The answer and the keys after a step over ``length`` tokens that lie in a buffer of ``capacity``."""
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString())
+    buffers = []
+    for array in (key, value):
+        buffer = np.full((BATCH, KEY_HEADS, capacity, SIZE), 9, np.float32)
+        buffer[:, :, :length] = array
+        buffers.append(ort.OrtValue.ortvalue_from_numpy(buffer))
+    binding = session.io_binding()
+    binding.bind_cpu_input("packed", states)
+    binding.bind_cpu_input("attention_mask", np.ones((BATCH, length + 1), np.int64))
+    for name, buffer in zip(("key", "value"), buffers, strict=True):
+        binding.bind_ortvalue_input(f"past.0.{name}", buffer)
+        if capacity > length:
+            binding.bind_ortvalue_output(f"present.0.{name}", buffer)
+        else:
+            binding.bind_output(f"present.0.{name}")
+    binding.bind_output("answer")
+    session.run_with_iobinding(binding)
+    present, _, answer = binding.get_outputs()
+    return answer.numpy().copy(), present.numpy()[:, :, : length + 1].copy()  # of memory that goes with this
+
+
+def test_a_cache_in_a_longer_buffer_grows_in_place():
+    random = np.random.default_rng(0)
+    states = random.normal(size=(BATCH, 1, WIDTH)).astype(np.float32)
+    key, value = random.normal(size=(2, BATCH, KEY_HEADS, LENGTH, SIZE)).astype(np.float32)
+    expected = decode(decoding_model(), states, key, value, length=LENGTH, capacity=LENGTH)
+    model = decoding_model()
+    assert cache_in_place(model)
+    assert {str(tensor.shape[2]) for tensor in model.graph.inputs[2:]} == {"capacity"}
+    for capacity in (LENGTH, LENGTH + 1, 64):
+        found = decode(model, states, key, value, length=LENGTH, capacity=capacity)
+        assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+
+
+def test_a_cache_that_something_else_reads_is_left_alone():
+    model = decoding_model()
+    node = ir.node("Identity", [model.graph.inputs[2]])
+    node.outputs[0].name = "copy"
+    model.graph.append(node)
+    assert not cache_in_place(model)
 
 
 class Parameter:
