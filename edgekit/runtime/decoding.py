@@ -1,7 +1,8 @@
 """The decoding loop: one run of the prefill graph over the prompts, then one of the decode graph for every token.
 
-The cache lives in buffers that are allocated once. A decode graph reads ``past.*`` from one of two buffers of a
-layer and writes ``present.*`` into the other; for the next step they change places. No cache passes through Python.
+The cache lives in buffers that are allocated once. A decode graph whose caches name their third size ``capacity``
+appends to them in place. Any other reads ``past.*`` from one of two buffers of a layer and writes ``present.*`` into
+the other; for the next step they change places. No cache passes through Python.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _PAST: Final = "past."
 _PRESENT: Final = "present."
 _CROSS: Final = "cross."
 _LOGITS: Final = "logits"
+_CAPACITY: Final = "capacity"
 _KEPT: Final = "logit_positions"
 
 
@@ -241,7 +243,9 @@ class _Run:
         self._takes = {tensor.name: tensor for tensor in decode.inputs}
         self._cross = cross
         self._encoded = encoded
-        self._layers = [_Layer(tensor, rows.batch, rows.capacity) for tensor in past]
+        self._in_place = all(tensor.shape[2:3] == (_CAPACITY,) for tensor in past)
+        room = rows.width if self._in_place else rows.capacity
+        self._layers = [_Layer(tensor, rows.batch, room, single=self._in_place) for tensor in past]
         self._mask = np.ones((rows.batch, rows.capacity), dtype=np.int64)
         self._mask[:, : rows.width] = np.arange(rows.width) >= rows.starts[:, None]
 
@@ -281,7 +285,7 @@ class _Run:
             if rows.batch > 1:  # a row of another length lies elsewhere
                 self._masks.view(rows.batch, total)[:] = self._mask[:, :total]
             step.input("attention_mask", self._masks, (rows.batch, total))
-        for layer in self._layers:
+        for layer in self._layers if not self._in_place else ():
             step.input(layer.past, layer.front, layer.shape(total - 1))
             step.output(layer.present, layer.back, layer.shape(total))
         step.run()
@@ -303,6 +307,11 @@ class _Run:
             self._masks.view(*self._mask.shape)[:] = self._mask
         self._answer = Buffer(logits.dtype, rows.batch * vocabulary)
         step.output(_LOGITS, self._answer, (rows.batch, 1, vocabulary))
+        for layer in self._layers if self._in_place else ():
+            layer.spread(rows.width, rows.capacity)
+            shape = layer.shape(rows.capacity)
+            step.input(layer.past, layer.front, shape)
+            step.output(layer.present, layer.front, shape)
         for name, array in self._encoded.items():
             if name in self._takes:
                 _bind(step, self._takes[name], array)
@@ -335,7 +344,14 @@ class _Layer:
         """The tensor's shape when it holds so many positions."""
         return (self._batch, *(length if isinstance(size, str) else size for size in self._sizes))
 
+    def spread(self, length: int, capacity: int) -> None:
+        """Lay the first ``length`` positions out in one buffer with room for ``capacity`` of them."""
+        wide = Buffer(self.front.dtype, math.prod(self.shape(capacity)))
+        wide.view(*self.shape(capacity))[:, :, :length] = self.front.view(*self.shape(length))
+        self.front = self.back = wide
+
     def swap(self) -> None:
+        """What was made is what was."""
         self.front, self.back = self.back, self.front
 
 
