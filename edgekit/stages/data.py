@@ -63,11 +63,12 @@ class Dataset:
         Raises:
             DataError: A column is missing.
         """
-        for column in columns:
-            for row in (*self.calibration, *self.judged):
+        for row in (*self.calibration, *self.judged):
+            for column in columns:
                 if column not in row:
+                    where = self.folder / self.name if self.folder else self.name
                     raise DataError(
-                        f"{self.name}: no column {column!r}; its columns are {', '.join(row) or 'none'}",
+                        f"{where}: no column {column!r}; its columns are {', '.join(row) or 'none'}",
                         hint=nearest(column, tuple(row)) or f"the task needs the columns {', '.join(columns)}",
                     )
 
@@ -194,6 +195,10 @@ def _tsv(path: Path, content: str) -> Iterator[Row]:
 def _table(path: Path, content: str, delimiter: str) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
     try:
+        names = reader.fieldnames or ()
+        twice = [name for name in names if list(names).count(name) > 1]
+        if twice:
+            raise DataError(f"{path}: two columns are called {twice[0]!r}")
         for row in reader:
             if None in row or None in row.values():
                 raise DataError(f"{path}: line {reader.line_num} has too {'many' if None in row else 'few'} columns")

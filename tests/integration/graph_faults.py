@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from edgekit.stages import export
+from edgekit.stages import component_files
 from edgekit.stages.products import constant, initializer
 
 Fault = Callable[[ir.Model], None]
@@ -16,9 +16,9 @@ Fault = Callable[[ir.Model], None]
 
 def plant(fault: Fault, files: Path, folder: Path) -> Path:
     """A copy of a variant's files with the fault in it."""
-    model = export.load(files)
+    model = component_files.load_one(files, "model")
     fault(model)
-    export.save(model, folder)
+    component_files.save({"model": model}, folder)
     return folder
 
 

@@ -14,16 +14,17 @@ import pytest
 from edgekit import catalog, pipeline
 from edgekit.bundle.reading import Bundle
 from edgekit.pipeline import BuildRequest, BuildResult, build
-from edgekit.runtime.embedding import Embedder
+from edgekit.runtime import Model
 from edgekit.runtime.loading import open_variant
 from edgekit.spec.manifest import Variant
 from edgekit.spec.parity import BUDGETS, Check, Parity
 from edgekit.spec.progress import Silent
 from edgekit.stages import evaluate, package
-from edgekit.stages.calibrate import Calibration, Feeds
+from edgekit.stages.calibrate import Calibration
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
+from edgekit.stages.reference import Feeds
 
 # For planted faults, which are gross: few texts, and room for the wider interval that they give.
 FEW = 300
@@ -57,9 +58,9 @@ class Built:
     def shipped(self) -> Variant:
         return self.result.manifest.variants[0]
 
-    def quick_calibration(self, work: Path) -> Calibration:
+    def quick_calibration(self, work: Path) -> dict[str, Calibration]:
         """On few texts: for recipes whose weights are looked at, not their answers."""
-        return Calibration(self.fp32, self.batches[:QUICK_TEXTS], work)
+        return {"model": Calibration(self.fp32, "model", self.batches[:QUICK_TEXTS], work)}
 
 
 def build_minilm(folder: Path) -> Built:
@@ -78,7 +79,7 @@ def build_minilm(folder: Path) -> Built:
         result = build(BuildRequest("minilm", tuple(catalog.targets()), folder / "bundle"), Silent())
     (bench,) = benches
     files = {path.name: path for path in kept.iterdir() if (path / "model.onnx").is_file()}
-    return Built(result, bench.contents, bench.calibration._batches, files)
+    return Built(result, bench.contents, bench.calibrations["model"]._batches, files)
 
 
 def few(answers: Answers) -> Answers:
@@ -86,17 +87,15 @@ def few(answers: Answers) -> Answers:
     places = [*range(FEW), *range(answers.judged, answers.judged + FEW_LONG)]
     return dataclasses.replace(
         answers,
-        texts=tuple(answers.texts[place] for place in places),
+        cases=tuple(answers.cases[place] for place in places),
         judged=FEW,
-        vectors=answers.vectors[places],
-        tokens=tuple(answers.tokens[place] for place in places),
+        raw=tuple(answers.raw[place] for place in places),
     )
 
 
-def open_draft(contents: Contents, recipe: Recipe, files: Path, folder: Path) -> Embedder:
+def open_draft(contents: Contents, recipe: Recipe, files: Path, folder: Path) -> Model:
     """A draft bundle of one variant, opened by the runtime, as the pipeline does to judge it."""
-    targets = tuple(contents.targets)
-    variant = package.describe(recipe, targets, runs_anywhere=True, parity="unproven", self_test_cosine=-1)
+    variant = package.describe(recipe, tuple(contents.targets), contents.components)
     package.draft(contents, [(variant, files)], folder)
     return open_variant(Bundle.open(folder), variant)
 
@@ -105,7 +104,9 @@ def judge_draft(
     contents: Contents, recipe: Recipe, files: Path, folder: Path, weight_checks: Sequence[Check] = ()
 ) -> Parity:
     """The verdict on a draft, on few texts."""
-    budget = dataclasses.replace(BUDGETS[recipe.precision], agreement_min=FEW_AGREEMENT[recipe.precision])
+    budget = BUDGETS["vectors"][recipe.precision]
+    limits = {**budget.limits, "neighbours_min": FEW_AGREEMENT[recipe.precision]}
+    budget = dataclasses.replace(budget, limits=limits)
     with open_draft(contents, recipe, files, folder) as model:
         return evaluate.evaluate(model, few(contents.answers), budget, weight_checks)
 

@@ -32,7 +32,7 @@ def checkpoint(tiny_checkpoint, tmp_path):
 def texts(tmp_path):
     """A few texts: enough to build an unproven bundle in seconds."""
     path = tmp_path / "texts.txt"
-    path.write_text("\n".join(builtin_texts().judged[:150]), "utf-8")
+    path.write_text("\n".join(row["text"] for row in builtin_texts().judged[:150]), "utf-8")
     return path
 
 
@@ -228,12 +228,12 @@ def test_architecture_of_another_task(refused, checkpoint):
 
 
 BROKEN_DATA = [
-    ("a.csv", b"sentence,label\nhello,1\n", "no column 'text'", "name the column"),
+    ("a.csv", b"sentence,label\nhello,1\n", "no column 'text'", "the task needs the columns text"),
     ("a.csv", b"texts,label\nhello,1\n", "no column 'text'", "'texts'"),
-    ("a.csv", b"", "no column 'text'", ""),
+    ("a.csv", b"", "holds no text", ""),
     ("a.tsv", b"id\ttext\n1\n", "line 2 has too few columns", ""),
     ("a.jsonl", b'{"sentence": "hello"}\n', "text", ""),
-    ("a.jsonl", b'{"text": 5}\n', "text", ""),
+    ("a.csv", b"text,text\nhello,1\n", "two columns are called 'text'", ""),
     ("a.jsonl", b'{"text": "hello"\n', "line 1", ""),
     ("a.jsonl", b'{"text": "fine"}\n[1, 2]\n', "line 2", ""),
     ("a.txt", b"caf\xe9\n", "not UTF-8 at byte 3", "UTF-8"),

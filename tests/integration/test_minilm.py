@@ -15,9 +15,10 @@ from edgekit import catalog
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import IntegrityError
 from edgekit.runtime import load
-from edgekit.stages.data import CALIBRATION_TEXTS, JUDGED_TEXTS
+from edgekit.runtime.golden import Golden
+from edgekit.stages.data import CALIBRATION_ROWS, JUDGED_ROWS
+from edgekit.stages.quiet import quiet
 from edgekit.stages.recipes import FP32
-from edgekit.stages.reference import quiet
 
 from .checkpoints import minilm_folder
 from .real_build import judge_draft, open_draft
@@ -100,17 +101,18 @@ def test_self_test_passes(loaded):
     test = loaded.self_test()
     assert test.passed
     assert test.cases == 8
-    assert 0.9 < test.bound <= test.worst_cosine
+    assert 0.9 < test.bound <= test.worst
 
 
 def test_self_test_fails_where_another_model_answers(minilm, tmp_path):
     # The golden answers are those to other texts.
-    texts, vectors = zip(*minilm.contents.golden, strict=True)
-    contents = dataclasses.replace(minilm.contents, golden=list(zip(texts, vectors[::-1], strict=True)))
+    golden = minilm.contents.golden
+    swapped = [Golden(one.input, other.expected) for one, other in zip(golden, golden[::-1], strict=True)]
+    contents = dataclasses.replace(minilm.contents, golden=swapped)
     with open_draft(contents, FP32, minilm.fp32, tmp_path / "swapped") as model:
-        assert model.self_test().worst_cosine < minilm.shipped.self_test_cosine
+        assert model.self_test().worst < minilm.shipped.self_test_min
     with open_draft(minilm.contents, FP32, minilm.fp32, tmp_path / "healthy") as model:
-        assert model.self_test().worst_cosine >= minilm.shipped.self_test_cosine
+        assert model.self_test().worst >= minilm.shipped.self_test_min
 
 
 def test_fresh_process_opens_the_bundle_without_the_build_side(minilm):
@@ -142,7 +144,7 @@ def test_onnxruntime_opens_it_as_a_model_package(minilm, loaded):
     assert component.get_selected_variant_name() in names
     session = component.create_session()
     ids = loaded._text.encode(["The film was dreadful."])
-    feeds = loaded._text.batch(ids, minilm.result.manifest.inputs)
+    feeds = loaded._text.batch(ids, minilm.result.manifest.components["model"].inputs)
     (states,) = session.run(None, feeds)
     vector = states[0].mean(axis=0)
     assert vector / np.linalg.norm(vector) == pytest.approx(loaded.embed("The film was dreadful."), abs=1e-4)
@@ -178,7 +180,7 @@ def test_bundle_serves_four_targets(minilm):
 def test_evidence_in_the_bundle_is_what_build_returned(minilm):
     evidence = json.loads((minilm.bundle / "evidence/parity.json").read_bytes())
     assert evidence == json.loads(json.dumps(minilm.result.evidence))
-    assert (evidence["data"]["judged"], evidence["data"]["calibrated"]) == (JUDGED_TEXTS, CALIBRATION_TEXTS)
+    assert (evidence["data"]["judged"], evidence["data"]["calibrated"]) == (JUDGED_ROWS, CALIBRATION_ROWS)
     assert evidence["judged_on"]["cpu"]
     for variant in evidence["variants"]:
         size = sum(path.stat().st_size for path in (minilm.bundle / "model" / variant["name"]).iterdir())
@@ -198,7 +200,7 @@ def test_model_card_says_what_the_evidence_says(minilm):
     (not_run,) = re.findall(r"^The judging machine is none of (.+): not run there yet\.$", card, re.MULTILINE)
     for target in variant["targets"]:
         assert target["runs_here"] or target["name"] in not_run
-    assert f"{evidence['data']['judged']} texts" in card
+    assert f"{evidence['data']['judged']} inputs" in card
     assert evidence["judged_on"]["cpu"] in card
 
 

@@ -13,7 +13,7 @@ from edgekit.errors import ExportError, InconclusiveError, ParityError
 from edgekit.pipeline import BuildRequest, build
 from edgekit.spec.parity import BUDGETS, Parity, judge
 from edgekit.spec.progress import Silent
-from edgekit.stages import data, evaluate, export, quantize, recipes
+from edgekit.stages import component_files, data, evaluate, quantize, recipes
 from edgekit.stages.products import constant
 from edgekit.stages.recipes import FP32, LADDER
 from edgekit.stages.weights import compare_weights
@@ -81,7 +81,9 @@ def test_healthy_draft_passes(minilm, made, tmp_path):
     ids=["pooling cls", "pooling max", "no normalization"],
 )
 def test_wrong_embedding_settings_fail(minilm, made, tmp_path, setting, symptom):
-    contents = dataclasses.replace(minilm.contents, reference=dataclasses.replace(minilm.contents.reference, **setting))
+    reference = minilm.contents.reference
+    settings = dataclasses.replace(reference.settings, **setting)
+    contents = dataclasses.replace(minilm.contents, reference=dataclasses.replace(reference, settings=settings))
     parity = judge_draft(contents, SMOOTHED, made(SMOOTHED.name), tmp_path / "draft")
     assert parity.verdict == "fail"
     assert symptom in failed(parity)
@@ -221,8 +223,8 @@ def test_onnxruntimes_own_u8s8_file_is_caught(minilm, tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()
     quantize_dynamic(
-        minilm.fp32 / export.MODEL_FILE,
-        folder / export.MODEL_FILE,
+        minilm.fp32 / component_files.graph_file("model"),
+        folder / component_files.graph_file("model"),
         per_channel=True,
         weight_type=QuantType.QInt8,
         extra_options={"MatMulConstBOnly": True},
@@ -233,7 +235,7 @@ def test_onnxruntimes_own_u8s8_file_is_caught(minilm, tmp_path):
 
 
 def test_pair_sum_bounds_what_a_product_can_add_up_to(minilm, made):
-    model = export.load(made(SMOOTHED.name))
+    model = component_files.load_one(made(SMOOTHED.name), "model")
     for node in model.graph:
         if node.op_type == "MatMulInteger":
             weight = constant(node.inputs[1]).astype(np.int64)
@@ -269,20 +271,21 @@ def test_unproven_model_ships_marked_so_when_asked_for(tiny_checkpoint, tmp_path
 
 def test_ten_samples_prove_nothing(tiny_checkpoint, tmp_path, capsys):
     texts = tmp_path / "ten.txt"
-    texts.write_text("\n".join(data.builtin_texts().judged[:10]), "utf-8")
+    texts.write_text("\n".join(row["text"] for row in data.builtin_texts().judged[:10]), "utf-8")
     output = tmp_path / "bundle"
     code = main(["export", str(tiny_checkpoint), "-t", "x86_64-avx2", "--data", str(texts), "-o", str(output)])
     assert code == InconclusiveError.exit_code == 9
     assert "Traceback" not in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.evidence", "ten.txt"]
     evidence = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())
-    assert evidence["doubts"] == ["8 texts to judge on, 100 are needed to tell"]  # a fifth is kept for calibration
+    assert evidence["doubts"] == ["8 inputs to judge on, 100 are needed to tell"]  # a fifth is kept for calibration
 
 
 def test_recipe_that_misses_the_budget_leaves_evidence_and_no_bundle(tiny_checkpoint, tmp_path, monkeypatch):
     # Held to a budget nothing can meet, so that the last step of the climb fails too.
-    strict = dataclasses.replace(BUDGETS["float32"], mean_cosine_min=1.5)
-    monkeypatch.setitem(BUDGETS, "float32", strict)
+    budget = BUDGETS["vectors"]["float32"]
+    strict = dataclasses.replace(budget, limits={**budget.limits, "mean_cosine_min": 1.5})
+    monkeypatch.setitem(BUDGETS["vectors"], "float32", strict)
     request = BuildRequest(
         str(tiny_checkpoint), ("x86_64-avx2",), tmp_path / "bundle", recipe="fp32", allow_unproven=True
     )
@@ -295,20 +298,25 @@ def test_recipe_that_misses_the_budget_leaves_evidence_and_no_bundle(tiny_checkp
     assert tried["reason"] in caught.value.message
 
 
-TEXTS = data.builtin_texts()
-
-
-def ask(embed, texts=TEXTS):
-    return evaluate.ask(embed, lambda asked: [len(text) // 5 + 2 for text in asked], texts, (), samples_min=100).doubts
-
-
 @pytest.mark.parametrize(
     ("answer", "doubt"),
-    [(1.0, "nearly the same to every text"), (np.nan, "NaN or infinity"), (np.inf, "NaN or infinity")],
+    [(1.0, "nearly the same to every input"), (np.nan, "NaN or infinity"), (np.inf, "NaN or infinity")],
 )
-def test_broken_reference_proves_nothing(answer, doubt):
-    (found,) = ask(lambda texts: np.full((len(texts), 8), answer, np.float32))
+def test_broken_reference_proves_nothing(minilm, answer, doubt):
+    broken = dataclasses.replace(minilm.contents.reference, model=Stuck(minilm.contents.reference.model, answer))
+    (found,) = evaluate.ask(broken, data.builtin_texts(), samples_min=100).doubts
     assert doubt in found
+
+
+class Stuck:
+    """A SentenceTransformer that always answers the same; its tokenizer is the real one."""
+
+    def __init__(self, model, answer):
+        self.tokenizer = model.tokenizer
+        self.answer = answer
+
+    def encode(self, texts, **options):
+        return np.full((len(texts), 8), self.answer, np.float32)
 
 
 def test_real_reference_leaves_no_doubt(minilm):
@@ -316,25 +324,17 @@ def test_real_reference_leaves_no_doubt(minilm):
 
 
 def test_ten_answers_of_the_real_model_are_doubted(minilm):
-    reference = minilm.contents.reference
-    ten = dataclasses.replace(TEXTS, judged=TEXTS.judged[:10])
-    (doubt,) = ask(reference.embed, ten)
-    assert doubt == "10 texts to judge on, 100 are needed to tell"
+    texts = data.builtin_texts()
+    ten = dataclasses.replace(texts, judged=texts.judged[:10])
+    (doubt,) = evaluate.ask(minilm.contents.reference, ten, samples_min=100).doubts
+    assert doubt == "10 inputs to judge on, 100 are needed to tell"
 
 
 def test_random_letters_prove_nothing(minilm):
     random = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz0123456789"))
-    noise = tuple("".join(random.choice(letters, 60)) for _ in range(120))
-    texts = data.Texts("noise", "0" * 64, (), noise)
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_buffer(minilm.contents.reference.tokenizer_json)
-    doubts = evaluate.ask(
-        lambda asked: np.random.default_rng(1).normal(size=(len(asked), 8)).astype(np.float32),
-        lambda asked: [len(tokenizer.encode(text).ids) for text in asked],
-        texts,
-        (),
-        samples_min=100,
+    noise = tuple({"text": "".join(random.choice(letters, 60))} for _ in range(120))
+    (doubt,) = evaluate.ask(
+        minilm.contents.reference, data.Dataset("noise", "0" * 64, (), noise), samples_min=100
     ).doubts
-    assert any("look random" in doubt for doubt in doubts)
+    assert "look random" in doubt

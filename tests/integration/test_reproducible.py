@@ -41,7 +41,7 @@ def content(bundle: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_bundle_is_byte_identical_wherever_it_is_built(tiny_checkpoint, tmp_path):
-    (tmp_path / "texts.txt").write_text("\n".join(builtin_texts().judged[:150]), "utf-8")
+    (tmp_path / "texts.txt").write_text("\n".join(row["text"] for row in builtin_texts().judged[:150]), "utf-8")
     (tmp_path / "elsewhere" / "Ünïcödé and space").mkdir(parents=True)
     here = tmp_path / "bundle"
     there = tmp_path / "elsewhere" / "Ünïcödé and space" / "other-name"

@@ -80,7 +80,7 @@ def write_shown_bundle(folder: Path, evidence: dict | None = None) -> Manifest:
     folder.mkdir()
     content = {path: data for path, data in CONTENT.items() if not path.startswith("model/")}
     for variant in shown_manifest().variants:
-        content[variant.model_path] = b"graph"
+        content[variant.graph_path("model")] = b"graph"
     if evidence is not None:
         content["evidence/parity.json"] = json.dumps(evidence).encode()
     fill(folder, content)

@@ -12,12 +12,14 @@ from edgekit import runtime
 from edgekit.cli import main
 from edgekit.cli.bench import SHAPES, make_texts
 from edgekit.errors import HostError
+from edgekit.runtime.embedding import Embedder
+from edgekit.runtime.golden import Golden
 from edgekit.runtime.host import Host
 
 from .shown_bundle import shown_evidence, shown_manifest, write_shown_bundle
 
 
-class StandIn:
+class StandIn(Embedder):
     """Embeds a text by its length; keeps what it was asked."""
 
     def __init__(self) -> None:
@@ -26,11 +28,14 @@ class StandIn:
         self.host = Host("x86_64", frozenset({"avx2", "fma"}), "Example CPU", "linux")
         self.asked = []
         self.loads = []
-        self.outcome = types.SimpleNamespace(cases=12, worst_cosine=0.9991, bound=0.9975, passed=True)
+        self.outcome = types.SimpleNamespace(cases=12, worst=0.9991, bound=0.9975, passed=True)
 
     def embed(self, texts, *, batch_size=32):
         self.asked.append((list(texts), batch_size))
         return np.array([[len(text), 1, 0.1, -1] for text in texts], dtype=np.float32)
+
+    def golden(self):
+        return (Golden({"text": "a"}, {"embedding": np.ones(4, np.float32)}),)
 
     def self_test(self):
         return self.outcome
@@ -141,23 +146,23 @@ def test_verify_ticks_files_host_and_answers(call, model, tmp_path):
     assert code == 0
     marks = [line.split()[:2] for line in out.splitlines() if line.strip()]
     assert marks == [["✓", "integrity"], ["✓", "this"], ["✓", "answers"]]
-    assert "12 golden cases, worst cosine 0.999100" in out
+    assert "12 golden cases, worst agreement 0.999100" in out
 
 
 def test_verify_as_json(call, model, tmp_path):
     write_shown_bundle(tmp_path / "b", shown_evidence())
     code, out, _ = call("verify", tmp_path / "b", "--json")
     assert code == 0
-    assert json.loads(out)["answers"] == {"cases": 12, "worst_cosine": 0.9991, "bound": 0.9975}
+    assert json.loads(out)["answers"] == {"cases": 12, "worst_agreement": 0.9991, "bound": 0.9975}
 
 
 def test_verify_of_a_changed_file_exits_7_and_loads_nothing(call, model, tmp_path):
     manifest = write_shown_bundle(tmp_path / "b", shown_evidence())
-    (tmp_path / "b" / manifest.variants[0].model_path).write_bytes(b"grapH")
+    (tmp_path / "b" / manifest.variants[0].graph_path("model")).write_bytes(b"grapH")
     code, out, err = call("verify", tmp_path / "b")
     assert code == 7
     assert out.split()[:2] == ["✗", "integrity"]
-    assert manifest.variants[0].model_path in err
+    assert manifest.variants[0].graph_path("model") in err
     assert model.loads == []
 
 
@@ -173,11 +178,11 @@ def test_verify_on_the_wrong_host_exits_8(call, tmp_path, monkeypatch):
 
 
 def test_verify_with_wrong_answers_exits_5(call, model, tmp_path):
-    model.outcome = types.SimpleNamespace(cases=12, worst_cosine=0.62, bound=0.9975, passed=False)
+    model.outcome = types.SimpleNamespace(cases=12, worst=0.62, bound=0.9975, passed=False)
     write_shown_bundle(tmp_path / "b", shown_evidence())
     code, _, err = call("verify", tmp_path / "b")
     assert code == 5
-    assert "worst cosine 0.620000 of 12, expected at least 0.9975" in err
+    assert "worst agreement 0.620000 of 12, expected at least 0.9975" in err
 
 
 def test_bench_times_the_shapes_that_the_model_takes(call, model):
@@ -196,9 +201,9 @@ def test_bench_against_another_bundle_gives_a_ratio(call, model):
     document = json.loads(out)
     assert code == 0
     assert [path for path, _, _ in model.loads] == ["b", "c"]
-    assert list(document["shapes"][0]["samples"]) == ["minilm/int8-reduced", "minilm/int8-reduced#2"]
+    assert list(document["workloads"][0]["samples"]) == ["minilm/int8-reduced", "minilm/int8-reduced#2"]
     assert document["host"]["threads"] == 1
-    assert "p90_ms" not in document["shapes"][0]["samples"]["minilm/int8-reduced"]
+    assert "p90_ms" not in document["workloads"][0]["samples"]["minilm/int8-reduced"]
 
 
 def test_bench_shows_a_percentile_where_the_samples_allow_it(call, model):

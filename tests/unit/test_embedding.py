@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from edgekit.errors import HostError, InputError, IntegrityError, UsageError
 from edgekit.runtime import load
-from edgekit.runtime.golden import write_golden
-from edgekit.spec.manifest import EmbeddingSettings, Tensor
+from edgekit.runtime.golden import Golden, write_golden
+from edgekit.spec.manifest import Component, Tensor
+from edgekit.spec.settings.embedding import EmbeddingSettings
 
 from .tiny_model import (
     DIMENSION,
@@ -16,6 +17,7 @@ from .tiny_model import (
     expected,
     plain_variant,
     target,
+    tiny_settings,
     tokenizer_json,
     write_tiny_model,
 )
@@ -100,7 +102,7 @@ def test_batches_hold_at_least_one_text(model):
 
 def test_pooling_and_normalization_are_the_manifests(tmp_path):
     cls = EmbeddingSettings("last_hidden_state", "cls", False, DIMENSION)
-    model = load(write_tiny_model(tmp_path / "bundle", embedding=cls))
+    model = load(write_tiny_model(tmp_path / "bundle", settings=tiny_settings(embedding=cls)))
     np.testing.assert_allclose(model.embed("word1 word2"), expected("word1", pooling="cls", normalize=False), atol=1e-6)
 
 
@@ -122,7 +124,7 @@ def test_the_self_test_replays_the_golden_cases(model):
     result = model.self_test()
     assert result.passed
     assert result.cases == len(GOLDEN_TEXTS)
-    assert result.bound <= result.worst_cosine <= 1 + 1e-6
+    assert result.bound <= result.worst <= 1 + 1e-6
     assert result.seconds > 0
 
 
@@ -134,16 +136,18 @@ def test_a_swapped_tokenizer_fails_the_self_test(tmp_path):
 
 def test_wrong_pooling_fails_the_self_test(tmp_path):
     cls = EmbeddingSettings("last_hidden_state", "cls", True, DIMENSION)
-    assert not load(write_tiny_model(tmp_path / "bundle", embedding=cls)).self_test().passed
+    assert not load(write_tiny_model(tmp_path / "bundle", settings=tiny_settings(embedding=cls))).self_test().passed
 
 
 def test_one_wrong_golden_answer_fails_the_self_test(tmp_path):
-    cases = [(text, expected(text)) for text in GOLDEN_TEXTS]
-    cases[1] = (cases[1][0], expected("word30"))
-    folder = write_tiny_model(tmp_path / "bundle", files={"golden/cases.json": write_golden(cases)})
+    cases = [Golden({"text": text}, {"embedding": expected(text)}) for text in GOLDEN_TEXTS]
+    cases[1] = Golden(cases[1].input, {"embedding": expected("word30")})
+    folder = write_tiny_model(
+        tmp_path / "bundle", files={"golden/cases.json": write_golden("feature-extraction", cases)}
+    )
     result = load(folder).self_test()
     assert not result.passed
-    assert result.worst_cosine < 0.9
+    assert result.worst < 0.9
 
 
 @pytest.mark.parametrize("path", [f"{FOLDER}/model.onnx", f"{FOLDER}/model.onnx.data", "text/tokenizer.json"])
@@ -202,5 +206,6 @@ def test_threads_and_spinning_do_not_change_answers(folder, model):
 
 def test_an_input_that_text_does_not_give_needs_a_newer_edgekit(tmp_path):
     inputs = (Tensor("input_ids", "int64", ("b", "s")), Tensor("pixel_values", "float32", ("b", "s")))
+    outputs = (Tensor("last_hidden_state", "float32", ("b", "s", DIMENSION)),)
     with pytest.raises(HostError, match="pixel_values"):
-        load(write_tiny_model(tmp_path / "bundle", inputs=inputs))
+        load(write_tiny_model(tmp_path / "bundle", components={"model": Component(inputs, outputs)}))

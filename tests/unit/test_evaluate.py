@@ -1,26 +1,38 @@
-"""Judging, with embedders made of numpy: each fault fails its own check, each doubt is unproven."""
+"""Judging, with models made of numpy: each fault fails its own check, each doubt is unproven."""
+
+import types
 
 import numpy as np
 import pytest
 
-from edgekit.errors import ExportError
+from edgekit.errors import DataError, ExportError
 from edgekit.spec.parity import BUDGETS
-from edgekit.stages.data import Texts, Triplet, builtin_texts, paraphrases
-from edgekit.stages.evaluate import ask, check_export, evaluate, neighbours
+from edgekit.stages.data import Dataset, builtin_texts, paraphrases
+from edgekit.stages.evaluate import ask, check_export, evaluate
+from edgekit.stages.families.embedding import EmbeddingReference
+from edgekit.stages.reference import Case
+from edgekit.stages.vectors import neighbours
 
-WORDS = 400
-TRIPLETS = [Triplet(f"anchor {i}", f"same {i}", f"anchor {i + 1}") for i in range(40)]
+INT8 = BUDGETS["vectors"]["int8"]
 
 
 class Fake:
     """Vectors from a hash of the text, or of its last number for texts that mean the same."""
 
+    columns = ("text",)
+
     def __init__(self, change=lambda vectors, size: vectors):
         self.change = change
 
-    def embed(self, texts, *, batch_size=32):
-        vectors = np.stack([self._vector(text) for text in texts])
-        return self.change(vectors, batch_size).astype(np.float32)
+    def raw(self, inputs, *, batch_size=32):
+        vectors = np.stack([self._vector(item["text"]) for item in inputs])
+        return [{"embedding": row} for row in self.change(vectors, batch_size).astype(np.float32)]
+
+    def cases(self, rows):
+        return [Case({"text": row["text"]}, len(row["text"].split()) + 2) for row in rows]
+
+    def doubts(self, cases, raw):
+        return []
 
     @staticmethod
     def _vector(text):
@@ -31,19 +43,16 @@ class Fake:
         return vector / np.linalg.norm(vector)
 
 
-def texts(count=300):
-    return Texts("fake", "0" * 64, (), tuple(f"some ordinary words about subject number {i}" for i in range(count)))
+def dataset(count=300):
+    rows = tuple({"text": f"some ordinary words about subject number {i}"} for i in range(count))
+    return Dataset("fake", "0" * 64, (), rows)
 
 
-def tokens(asked):
-    return [len(text.split()) + 2 for text in asked]
+def asked(count=100, change=None):
+    return ask(Fake(change) if change else Fake(), dataset(count), samples_min=100)
 
 
-def asked(count=100, embed=Fake().embed, data=None):
-    return ask(embed, tokens, data or texts(count), TRIPLETS, samples_min=100)
-
-
-def judged(change, *, budget=BUDGETS["int8"]):
+def judged(change, *, budget=INT8):
     return evaluate(Fake(change), asked(), budget, [])
 
 
@@ -53,7 +62,7 @@ def noise(level):
 
 
 def test_the_same_answers_pass():
-    parity = judged(lambda vectors, size: vectors, budget=BUDGETS["float32"])
+    parity = judged(lambda vectors, size: vectors, budget=BUDGETS["vectors"]["float32"])
     assert parity.verdict == "pass"
     assert parity.check("nearest-neighbour agreement").interval.estimate == 1
 
@@ -86,32 +95,37 @@ def test_broken_answers_fail(change):
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        (asked(10), "10 texts to judge on"),
-        (asked(embed=lambda texts: np.ones((len(texts), 8), np.float32)), "nearly the same to every text"),
-        (asked(embed=lambda texts: np.full((len(texts), 8), np.nan, np.float32)), "NaN"),
-        (
-            asked(embed=lambda texts: np.random.default_rng(0).normal(size=(len(texts), 8)).astype(np.float32)),
-            "chance level",
-        ),
+        (asked(10), "10 inputs to judge on"),
+        (asked(change=lambda vectors, size: np.ones_like(vectors)), "nearly the same to every input"),
+        (asked(change=lambda vectors, size: vectors * np.nan), "NaN"),
     ],
 )
 def test_a_reference_that_proves_nothing_is_a_doubt_and_never_a_pass(answers, reason):
     assert reason in answers.doubts[0]
-    parity = evaluate(Fake(), answers, BUDGETS["int8"], [])
+    parity = evaluate(Fake(), answers, INT8, [])
     assert parity.verdict in ("unproven", "fail")
+
+
+def embedding_reference(embed):
+    model = types.SimpleNamespace(encode=lambda texts, **_: embed(texts))
+    return EmbeddingReference("feature-extraction", model, None, 128, b"")
+
+
+def test_a_reference_that_cannot_tell_a_paraphrase_is_at_chance_level():
+    random = embedding_reference(lambda texts: np.random.default_rng(0).normal(size=(len(texts), 8)))
+    assert "chance level" in random.doubts([Case({"text": "ordinary words"}, 4)], [])[0]
 
 
 def test_random_texts_are_a_doubt():
     random = np.random.default_rng(0)
-    letters = tuple("".join(chr(97 + c) for c in random.integers(0, 26, 40)) for _ in range(200))
-    answers = ask(
-        Fake().embed,
-        lambda asked: [len(text) // 2 + 2 for text in asked],
-        Texts("random", "0" * 64, (), letters),
-        TRIPLETS,
-        samples_min=100,
-    )
-    assert "look random" in answers.doubts[0]
+    letters = ["".join(chr(97 + c) for c in random.integers(0, 26, 40)) for _ in range(200)]
+    cases = [Case({"text": text}, len(text) // 2 + 2) for text in letters]
+    assert "look random" in embedding_reference(None).doubts(cases, [])[0]
+
+
+def test_data_without_rows_to_judge_on_is_refused():
+    with pytest.raises(DataError, match="nothing to judge on"):
+        ask(Fake(), Dataset("empty", "0" * 64, (), ()), samples_min=1)
 
 
 def test_neighbours_are_sought_in_groups_and_never_oneself():
@@ -131,7 +145,8 @@ def test_an_export_off_by_more_than_rounding_is_refused():
 
 def test_the_builtin_data_is_disjoint_and_large_enough():
     data = builtin_texts()
-    assert len(data.calibration) == 200
-    assert len(data.judged) >= 800
-    assert not set(data.calibration) & set(data.judged)
+    calibration, judged = ({row["text"] for row in rows} for rows in (data.calibration, data.judged))
+    assert len(calibration) == 200
+    assert len(judged) >= 800
+    assert not calibration & judged
     assert len(paraphrases()) >= 60

@@ -134,5 +134,14 @@ def test_using_the_runtime_loads_no_build_side(tmp_path):
 def test_the_public_surface_of_the_runtime():
     import edgekit.runtime
 
-    assert sorted(edgekit.runtime.__all__) == ["Embedder", "Host", "SelfTest", "detect_host", "load"]
+    assert sorted(edgekit.runtime.__all__) == [
+        "Embedder",
+        "Host",
+        "Model",
+        "SelfTest",
+        "TextClassifier",
+        "detect_host",
+        "load",
+        "pipeline",
+    ]
     assert all(hasattr(edgekit.runtime, name) for name in edgekit.runtime.__all__)

@@ -14,6 +14,7 @@ from edgekit.spec.manifest import MAX_MANIFEST_BYTES, Manifest
 from .tiny_bundle import tiny_manifest
 
 GOLDEN = Path(__file__).parent / "golden" / "edgekit.json"
+EARLIER = Path(__file__).parent / "golden" / "edgekit-1.0.json"
 
 
 def document():
@@ -37,7 +38,8 @@ def key_paths(value, path=()):
 
 
 FREE = {("generator", "edgekit"), ("generator", "onnx"), ("targets", "arm64-neon"), ("targets", "x86_64-avx2")}
-FREE |= {("variants", 0, "session_options", "session.intra_op.allow_spinning")}
+FREE |= {("variants", 0, "session_options", "session.intra_op.allow_spinning"), ("variants", 0, "graphs", "model")}
+FREE |= {("components", "model"), ("settings", "text"), ("settings", "embedding")}  # by name: each may be there
 PATHS = [path for path in key_paths(document()) if path not in FREE]
 
 
@@ -55,6 +57,18 @@ def test_round_trip():
     assert Manifest.from_json(GOLDEN.read_bytes()) == tiny_manifest()
 
 
+def test_a_manifest_of_the_earlier_schema_reads_the_same():
+    assert Manifest.from_json(EARLIER.read_bytes()) == tiny_manifest()
+
+
+@pytest.mark.parametrize("key", ["inputs", "text", "variants", "schema_version"])
+def test_a_broken_manifest_of_the_earlier_schema_is_refused(key):
+    changed = json.loads(EARLIER.read_bytes())
+    del changed[key]
+    with pytest.raises(IntegrityError, match=key):
+        read(changed)
+
+
 def test_any_json_layout_of_the_same_document_is_read():
     assert read(document()) == tiny_manifest()
 
@@ -63,7 +77,7 @@ def test_variants_keep_their_order():
     changed = document()
     changed["variants"].reverse()
     assert [variant.name for variant in read(changed).variants] == ["safe", "int8"]
-    assert read(changed).variant("safe").model_path == "model/safe/model.onnx"
+    assert read(changed).variant("safe").graph_path("model") == "model/safe/model.onnx"
     with pytest.raises(KeyError):
         read(changed).variant("none")
 
@@ -85,7 +99,7 @@ def test_a_missing_field_is_refused_by_name(path):
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(map(str, path)))
 def test_a_field_of_another_type_is_refused_by_name(path):
     # null is no field's type; the second value is of another type than the first kind of value.
-    for wrong in (None, 1.5 if path[-1] != "self_test_cosine" else "1.5"):
+    for wrong in (None, 1.5 if path[-1] != "self_test_min" else "1.5"):
         changed = document()
         parent_of(changed, path)[path[-1]] = wrong
         with pytest.raises(IntegrityError) as caught:
@@ -94,17 +108,28 @@ def test_a_field_of_another_type_is_refused_by_name(path):
         assert "expected" in caught.value.message
 
 
-@pytest.mark.parametrize("path", [("x",), ("source", "x"), ("text", "x"), ("variants", 0, "x"), ("files", 0, "x")])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("x",),
+        ("source", "x"),
+        ("settings", "text", "x"),
+        ("settings", "x"),
+        ("components", "model", "x"),
+        ("variants", 0, "x"),
+        ("files", 0, "x"),
+    ],
+)
 def test_an_unknown_field_is_refused_in_a_known_version_and_skipped_in_a_newer_minor(path):
     changed = document()
     parent_of(changed, path)["x"] = 1
     with pytest.raises(IntegrityError, match="unknown key 'x'"):
         read(changed)
-    changed["schema_version"] = "1.999"
+    changed["schema_version"] = "2.999"
     assert read(changed) == tiny_manifest()
 
 
-@pytest.mark.parametrize("version", ["2.0", "0.9", "1", "1.0.0", "", "one", "-1.0", "1.00000"])
+@pytest.mark.parametrize("version", ["3.0", "0.9", "1", "1.0.0", "", "one", "-1.0", "1.00000"])
 def test_another_major_version_is_refused(version):
     changed = document()
     changed["schema_version"] = version
@@ -121,16 +146,17 @@ def test_another_major_version_is_refused(version):
         (("version",), "1 0", "'1 0' is not a name"),
         (("release",), -1, "release: -1 is outside"),
         (("golden",), "golden/none.json", "golden: names 'golden/none.json', which is not in files"),
-        (("text", "tokenizer"), "x", "text: names 'x', which is not in files"),
-        (("variants", 0, "model_file"), "x", "variants: names 'model/int8/x', which is not in files"),
+        (("settings", "text", "tokenizer"), "x", "settings: names 'x', which is not in files"),
+        (("variants", 0, "graphs"), {"model": "x"}, "variants: names 'model/int8/x', which is not in files"),
+        (("variants", 0, "graphs"), {}, "int8: graphs: expected one for each component"),
         (("variants", 0, "folder"), "..", "variants: names '../model.onnx', which is not in files"),
         (("variants", 0, "targets"), ["y"], "int8 serves 'y', which is not in targets"),
         (("variants", 0, "name"), "safe", "two variants have one name"),
         (("variants", 0, "parity"), "maybe", "'maybe' is not one of pass, fail, unproven"),
-        (("variants", 0, "self_test_cosine"), 1.01, "self_test_cosine: 1.01 is outside"),
+        (("variants", 0, "self_test_min"), 1.01, "self_test_min: 1.01 is outside"),
         (("variants",), [], "variants: a bundle has at least one"),
-        (("embedding", "pooling"), "sum", "pooling: 'sum' is not one of"),
-        (("embedding", "output"), "x", "output 'x' is not in outputs"),
+        (("settings", "embedding", "pooling"), "sum", "pooling: 'sum' is not one of"),
+        (("settings", "embedding", "output"), "x", "embedding: output 'x' is not in any component's outputs"),
         (("source", "weights_sha256"), "AB" * 32, "weights_sha256: expected 64 lower-case"),
         (("files", 0, "sha256"), "../" + "a" * 61, "sha256: expected 64 lower-case"),
         (("files", 0, "size"), -1, "size: -1 is outside"),

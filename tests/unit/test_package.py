@@ -84,9 +84,9 @@ def test_onnxruntime_reads_every_field_back(tmp_path):
         }
         edgekit = json.loads(variant["executor_info"]["edgekit"])
         assert edgekit["recipe"] == "int8-dynamic"
-        assert package.resolve_string_ref(edgekit["tokenizer"], must_exist=True) == str(
-            tmp_path / manifest.text.tokenizer
-        )
+        assert [package.resolve_string_ref(asset, must_exist=True) for asset in edgekit["assets"]] == [
+            str(tmp_path / manifest.settings["text"].tokenizer)
+        ]
     package.close()
 
 

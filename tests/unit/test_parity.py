@@ -57,6 +57,13 @@ def test_a_wide_interval_fails_alone_and_adds_to_doubt_where_there_is_some():
 
 
 def test_the_default_budget_is_the_one_promised():
-    budget = BUDGETS["int8"]
-    assert (budget.mean_cosine_min, budget.agreement_min) == (0.99, 0.90)
-    assert BUDGETS["float32"].mean_cosine_min > budget.mean_cosine_min
+    limits = BUDGETS["vectors"]["int8"].limits
+    assert (limits["mean_cosine_min"], limits["neighbours_min"]) == (0.99, 0.90)
+
+
+@pytest.mark.parametrize("measure", BUDGETS)
+def test_no_quantization_has_a_tighter_budget_than_float(measure):
+    exact = BUDGETS[measure]["float32"].limits
+    for budget in BUDGETS[measure].values():
+        for name, bound in budget.limits.items():
+            assert bound >= exact[name] if name.endswith("_max") else bound <= exact[name]

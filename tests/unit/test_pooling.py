@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from edgekit.errors import IntegrityError
 from edgekit.runtime.pooling import normalize, pool
-from edgekit.spec.manifest import POOLINGS
+from edgekit.spec.settings.embedding import POOLINGS
 
 STATES = np.array([[[1, -4], [3, 2], [5, 9]], [[-1, -2], [-3, -4], [7, 7]]], np.float32)
 FULL = np.array([[1, 1, 1], [1, 1, 0]])

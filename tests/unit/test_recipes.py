@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import ExportError, UsageError
-from edgekit.stages import export
+from edgekit.stages import component_files
 from edgekit.stages.blockwise import dequantize, quantize_blocks
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.products import constant
@@ -95,11 +95,15 @@ def test_a_pass_that_finds_nothing_is_an_error():
         smooth(tiny_graph(), {})
 
 
+def saved(folder):
+    component_files.save({"model": tiny_graph()}, folder / "fp32")
+    return folder / "fp32", Calibration(folder / "fp32", "model", [{"x": inputs()}], folder / "work")
+
+
 @pytest.mark.parametrize("recipe", LADDER, ids=lambda recipe: recipe.name)
 def test_every_recipe_writes_weights_that_check_out(recipe, tmp_path):
-    fp32 = export.save(tiny_graph(), tmp_path / "fp32").parent
-    calibration = Calibration(fp32, [{"x": inputs()}], tmp_path / "work")
-    changed = make(recipe, fp32, calibration, tmp_path / "made")
+    fp32, calibration = saved(tmp_path)
+    changed = make(recipe, fp32, {"model": calibration}, tmp_path / "made")
     assert changed
     report = compare_weights(tmp_path / "made", fp32)
     assert all(check.passed for check in report.checks(saturating_target=True))
@@ -107,8 +111,7 @@ def test_every_recipe_writes_weights_that_check_out(recipe, tmp_path):
 
 
 def test_the_most_sensitive_product_is_the_one_with_the_outlier(tmp_path):
-    fp32 = export.save(tiny_graph(), tmp_path / "fp32").parent
-    calibration = Calibration(fp32, [{"x": inputs()}], tmp_path / "work")
+    _, calibration = saved(tmp_path)
     assert set(calibration.sensitive) == {"up.smoothed", "down.smoothed"}
     assert set(calibration.ranges) == {"x", "scaled"}
 

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, load_from_string
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import HostError, InputError, IntegrityError
 from edgekit.runtime.session import open_session
-from edgekit.spec.manifest import Tensor
+from edgekit.spec.manifest import Component, Tensor
 
 from .tiny_model import (
     FOLDER,
@@ -105,8 +105,11 @@ def test_every_type_of_weight_arrives(tmp_path, data_type, stored, values, offse
     session = opened(
         tmp_path / "bundle",
         files={f"{FOLDER}/model.onnx": onnx_model(graph), f"{FOLDER}/model.onnx.data": bytes(offset) + stored},
-        inputs=(Tensor("input_ids", "int64", ("a", "b")),),
-        outputs=(Tensor("last_hidden_state", "float32", ("a", "b")),),
+        components={
+            "model": Component(
+                (Tensor("input_ids", "int64", ("a", "b")),), (Tensor("last_hidden_state", "float32", ("a", "b")),)
+            )
+        },
     )
     answer = session.run({"input_ids": np.ones((2, 3), np.int64)})["last_hidden_state"]
     np.testing.assert_array_equal(answer, np.array(values, np.float32).reshape(2, 3))
@@ -166,9 +169,10 @@ def test_external_data_outside_the_folder_is_refused(tmp_path):
 
 
 def test_a_graph_that_the_manifest_does_not_describe_is_refused(tmp_path):
+    inputs = tiny_manifest().components["model"].inputs
     outputs = (Tensor("last_hidden_state", "float16", ("batch", "sequence", 8)),)
     with pytest.raises(IntegrityError, match=r"its outputs are .*float32.* lists .*float16"):
-        opened(tmp_path / "bundle", outputs=outputs)
+        opened(tmp_path / "bundle", components={"model": Component(inputs, outputs)})
 
 
 def test_a_provider_that_is_not_there_is_a_host_error(tmp_path):

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from edgekit.errors import HostError, InputError, IntegrityError
 from edgekit.runtime.text import CHARACTERS_PER_TOKEN, TextEncoder, check_inputs
-from edgekit.spec.manifest import Tensor, TextSettings
+from edgekit.spec.manifest import Tensor
+from edgekit.spec.settings.text import TextSettings
 
 from .tiny_model import MAX_LENGTH, VOCABULARY, tokenizer_json
 

@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from edgekit.errors import ExportError
-from edgekit.stages import export
+from edgekit.stages import component_files
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.products import constant
 from edgekit.stages.recipes import LADDER, make
@@ -19,19 +19,20 @@ BLOCKS = next(recipe for recipe in LADDER if recipe.name == "int8-blockwise")
 
 @pytest.fixture
 def made(tmp_path):
-    fp32 = export.save(tiny_graph(), tmp_path / "fp32").parent
-    calibration = Calibration(fp32, [{"x": inputs()}], tmp_path / "work")
+    fp32 = tmp_path / "fp32"
+    component_files.save({"model": tiny_graph()}, fp32)
+    calibrations = {"model": Calibration(fp32, "model", [{"x": inputs()}], tmp_path / "work")}
     for recipe in (SMOOTHED, BLOCKS):
-        make(recipe, fp32, calibration, tmp_path / recipe.variant_name)
+        make(recipe, fp32, calibrations, tmp_path / recipe.variant_name)
     return tmp_path
 
 
 def plant(folder, name, change):
-    model = export.load(folder)
+    model = component_files.load_one(folder, "model")
     value = model.graph.initializers[name]
     array = change(constant(value).copy())
     value.const_value = ir.tensor(np.ascontiguousarray(array), name=name)
-    export.save(model, folder)
+    component_files.save({"model": model}, folder)
 
 
 def one_row_negated(array):
@@ -81,8 +82,8 @@ def test_full_range_int8_fails_where_products_saturate_and_only_there(made):
 
 def test_a_missing_scale_is_named(made):
     folder = made / BLOCKS.variant_name
-    model = export.load(folder)
+    model = component_files.load_one(folder, "model")
     model.graph.initializers["up.block_scale"].name = "elsewhere"
-    export.save(model, folder)
+    component_files.save({"model": model}, folder)
     with pytest.raises(ExportError, match=r"up\.block_scale"):
         compare_weights(folder, made / "fp32")

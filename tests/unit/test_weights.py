@@ -20,7 +20,7 @@ class Memory:
 
 def value(data_type, dims, offset, length):
     tensor = ExternalTensor("w", data_type, dims, "w.data", offset, length)
-    return read_weights(Memory(), "model/plain", [tensor])["w"]
+    return read_weights(Memory(), "model/plain", [tensor], {})["w"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from pathlib import Path
 
 from edgekit.bundle.package import shared_asset_folder, variant_folder
 from edgekit.bundle.writing import write_manifests
-from edgekit.spec.manifest import EmbeddingSettings, FileEntry, Manifest, Source, Tensor, TextSettings, Variant
+from edgekit.spec.manifest import Component, FileEntry, Manifest, Source, Tensor, Variant
+from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.text import TextSettings
 from edgekit.spec.target import Target
 
 TOKENIZER = {"tokenizer.json": b'{"version": "1.0"}\n'}
@@ -22,13 +24,13 @@ def tiny_variant(name, *, runs_anywhere=True, targets=("x86_64-avx2", "arm64-neo
         recipe="int8-dynamic",
         precision="int8",
         folder=variant_folder(name),
-        model_file="model.onnx",
+        graphs={"model": "model.onnx"},
         targets=targets,
         runs_anywhere=runs_anywhere,
         session_options={"session.intra_op.allow_spinning": "0"},
         opset=18,
         parity="pass",
-        self_test_cosine=0.9975,
+        self_test_min=0.9975,
     )
 
 
@@ -47,12 +49,18 @@ def tiny_manifest(variants=None, files=()):
         ),
         generator={"edgekit": "0.1.0", "onnx": "1.23.0"},
         onnxruntime=">=1.24",
-        inputs=(Tensor(name="input_ids", dtype="int64", shape=("batch", "sequence")),),
-        outputs=(Tensor(name="last_hidden_state", dtype="float32", shape=("batch", "sequence", 4)),),
-        text=TextSettings(
-            tokenizer=f"{shared_asset_folder(TOKENIZER)}/tokenizer.json", max_length=16, pad_id=0, pad_type_id=0
-        ),
-        embedding=EmbeddingSettings(output="last_hidden_state", pooling="mean", normalize=True, dimension=4),
+        components={
+            "model": Component(
+                inputs=(Tensor(name="input_ids", dtype="int64", shape=("batch", "sequence")),),
+                outputs=(Tensor(name="last_hidden_state", dtype="float32", shape=("batch", "sequence", 4)),),
+            )
+        },
+        settings={
+            "text": TextSettings(
+                tokenizer=f"{shared_asset_folder(TOKENIZER)}/tokenizer.json", max_length=16, pad_id=0, pad_type_id=0
+            ),
+            "embedding": EmbeddingSettings(output="last_hidden_state", pooling="mean", normalize=True, dimension=4),
+        },
         golden="golden/cases.json",
         targets={
             "x86_64-avx2": tiny_target("x86_64-avx2", "x86_64", ("avx2", "fma")),

@@ -11,8 +11,10 @@ from onnx import TensorProto, helper
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from edgekit.bundle.writing import write_manifests
-from edgekit.runtime.golden import write_golden
-from edgekit.spec.manifest import EmbeddingSettings, Manifest, Source, Tensor, TextSettings, Variant
+from edgekit.runtime.golden import Golden, write_golden
+from edgekit.spec.manifest import Component, Manifest, Source, Tensor, Variant
+from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.text import TextSettings
 from edgekit.spec.target import Target
 
 VOCABULARY = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"word{number}" for number in range(60)))
@@ -84,13 +86,13 @@ def plain_variant(**changes):
         "recipe": "fp32",
         "precision": "float32",
         "folder": FOLDER,
-        "model_file": "model.onnx",
+        "graphs": {"model": "model.onnx"},
         "targets": ("x86_64-avx2", "arm64-neon"),
         "runs_anywhere": True,
         "session_options": {"optimization.disable_specified_optimizers": "SkipLayerNormFusion"},
         "opset": 21,
         "parity": "pass",
-        "self_test_cosine": 0.9999,
+        "self_test_min": 0.9999,
     }
     return Variant(**(fields | changes))
 
@@ -109,10 +111,12 @@ def tiny_manifest(**changes):
         "source": Source("tiny", "1", "apache-2.0", "BertModel", "0" * 64),
         "generator": {"edgekit": "0.1.0"},
         "onnxruntime": ">=1.24,<2",
-        "inputs": tuple(int64),
-        "outputs": (Tensor("last_hidden_state", "float32", ("batch", "sequence", DIMENSION)),),
-        "text": TextSettings("text/tokenizer.json", MAX_LENGTH, 0, 0),
-        "embedding": EmbeddingSettings("last_hidden_state", "mean", True, DIMENSION),
+        "components": {
+            "model": Component(
+                tuple(int64), (Tensor("last_hidden_state", "float32", ("batch", "sequence", DIMENSION)),)
+            )
+        },
+        "settings": tiny_settings(),
         "golden": "golden/cases.json",
         "targets": {
             "x86_64-avx2": target("x86_64-avx2", "x86_64", "avx2", "fma"),
@@ -124,13 +128,22 @@ def tiny_manifest(**changes):
     return Manifest(**(fields | changes))
 
 
+def tiny_settings(text=None, embedding=None):
+    return {
+        "text": text or TextSettings("text/tokenizer.json", MAX_LENGTH, 0, 0),
+        "embedding": embedding or EmbeddingSettings("last_hidden_state", "mean", True, DIMENSION),
+    }
+
+
 def write_tiny_model(folder: Path, *, files=None, **changes) -> Path:
     """Write the bundle; ``files`` replaces contents by path, ``changes`` fields of the manifest."""
     content = {
         f"{FOLDER}/model.onnx": model_bytes(),
         f"{FOLDER}/model.onnx.data": TABLE.tobytes(),
         "text/tokenizer.json": tokenizer_json(),
-        "golden/cases.json": write_golden((text, expected(text)) for text in GOLDEN_TEXTS),
+        "golden/cases.json": write_golden(
+            "feature-extraction", [Golden({"text": text}, {"embedding": expected(text)}) for text in GOLDEN_TEXTS]
+        ),
     } | (files or {})
     for path, data in content.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
