@@ -50,7 +50,7 @@ class Decoder:
 
     Args:
         prefill: Takes ``input_ids``, ``attention_mask`` and possibly ``position_ids`` for whole prompts,
-            ``logit_positions`` (kept,) where logits are wanted, and for a model with an encoder also what
+            ``logit_positions`` (batch, kept) where logits are wanted, and for a model with an encoder also what
             :meth:`steps` is given; gives ``logits`` there, ``present.*`` and possibly ``cross.*``.
         decode: Takes the same for one token each, and ``past.*`` and ``cross.*``; gives ``logits`` and ``present.*``.
         pad_id: The token that fills up.
@@ -63,12 +63,13 @@ class Decoder:
     def __init__(self, prefill: Session, decode: Session, *, pad_id: int, max_positions: int) -> None:
         self._prefill = prefill
         self._decode = decode
-        self._pad_id = pad_id
         self._max_positions = max_positions
         self._past = [tensor for tensor in decode.inputs if tensor.name.startswith(_PAST)]
         self._cross = [tensor for tensor in decode.inputs if tensor.name.startswith(_CROSS)]
         self._logits = _check_pair(prefill, decode, self._past, self._cross)
         self.vocabulary = int(self._logits.shape[-1])
+        # What fills up does not count, but the graph looks it up.
+        self._pad_id = pad_id if pad_id < self.vocabulary else 0
 
     def steps(
         self,
@@ -81,7 +82,8 @@ class Decoder:
     ) -> Iterator[Step]:
         """Generate token by token, until every row has ended or has ``max_new_tokens``.
 
-        A row also ends where the longest prompt and what was generated reach the model's last position.
+        A row also ends where the longest prompt and what was generated reach the model's last position. Prompts and
+        options are checked at once, the graphs run as the steps are asked for.
 
         Args:
             prompts: Token ids of each row, at least one each; shorter rows are padded on the left.
@@ -101,17 +103,19 @@ class Decoder:
         rows.reserve(limit)
         sampler = Sampler(options, prompt_length=rows.width, vocabulary=self.vocabulary, rule=rule)
         run = _Run(self._prefill, self._decode, rows, self._past, self._cross, encoded or {})
-        eos = np.array(options.eos_ids, dtype=np.int64)
+        return self._steps(run, rows, sampler, _Ends(np.array(options.eos_ids, dtype=np.int64), limit, stop))
+
+    def _steps(self, run: _Run, rows: _Rows, sampler: Sampler, ends: _Ends) -> Iterator[Step]:
         logits = run.prefill(self._logits, 1)[:, 0]
         ended = np.zeros(rows.batch, dtype=np.bool_)
-        for count in range(1, limit + 1):
+        for count in range(1, ends.limit + 1):
             tokens = sampler.choose(logits, rows.so_far, rows.starts)
             tokens[ended] = self._pad_id
             rows.append(tokens)
-            live, ended = ~ended, ended | np.isin(tokens, eos) | (count == limit)
-            if stop is not None:
+            live, ended = ~ended, ended | np.isin(tokens, ends.eos) | (count == ends.limit)
+            if ends.stop is not None:
                 for row in np.flatnonzero(live):
-                    ended[row] |= stop(int(row), int(tokens[row]))
+                    ended[row] |= ends.stop(int(row), int(tokens[row]))
             yield Step(tokens, live, ended.copy())
             if ended.all():
                 return
@@ -121,18 +125,20 @@ class Decoder:
         self,
         rows: Sequence[Sequence[int]],
         prompt_length: int,
+        wanted: int,
         *,
         encoded: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> Scores:
-        """The logits behind every token of given rows, through the two graphs that generate.
+        """The logits behind the last tokens of given rows, through the two graphs that generate.
 
         Args:
             rows: Token ids, equally many in each.
             prompt_length: How many of them are prefilled; every other one is decoded over the cache.
+            wanted: How many of the last tokens.
             encoded: As for :meth:`steps`.
 
         Returns:
-            (batch, length, vocabulary) float32.
+            (batch, wanted, vocabulary) float32.
 
         Raises:
             InputError: A row is empty, too long, or holds what is no token.
@@ -145,11 +151,17 @@ class Decoder:
         so_far = _Rows([row[:prompt_length] for row in rows], self._pad_id)
         so_far.reserve(length - so_far.width)
         run = _Run(self._prefill, self._decode, so_far, self._past, self._cross, encoded or {})
-        answers = np.empty((batch, length, self.vocabulary), dtype=np.float32)
-        answers[:, : so_far.width] = run.prefill(self._logits, so_far.width)
+        answers = np.empty((batch, wanted, self.vocabulary), dtype=np.float32)
+        prefilled = max(1, wanted - (length - so_far.width))
+        logits = run.prefill(self._logits, prefilled)
+        first = length - wanted  # the place of the first answer
+        if first < so_far.width:
+            answers[:, :prefilled] = logits
         for place in range(so_far.width, length):
             so_far.append(whole[:, place])
-            answers[:, place] = run.decode()
+            behind = run.decode()
+            if place >= first:
+                answers[:, place - first] = behind
         return answers
 
     def _limit(self, width: int, wanted: int) -> int:
@@ -161,6 +173,15 @@ class Decoder:
                 hint="shorten the prompt",
             )
         return min(wanted, self._max_positions - width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    """What ends a row."""
+
+    eos: Tokens
+    limit: int
+    stop: Stop | None
 
 
 class _Rows:
@@ -234,7 +255,7 @@ class _Run:
             "input_ids": rows.so_far,
             "attention_mask": mask,
             "position_ids": np.maximum(mask.cumsum(axis=1) - 1, 0),
-            _KEPT: np.arange(rows.width - wanted, rows.width),
+            _KEPT: np.tile(np.arange(rows.width - wanted, rows.width), (rows.batch, 1)),
         }
         for tensor in self._prefill.inputs:
             if tensor.name not in feeds:

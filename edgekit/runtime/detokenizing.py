@@ -234,7 +234,7 @@ class _TokenBytes:
         # Behind a known text, so that the decoder treats it as any token that is not the first.
         if self._base is None:
             self._base = self._texts.written(_BASE)
-        return self._texts.after([*self._base, written]).partition(_BASE)[2].encode()
+        return self._texts.after([*self._base, written]).removeprefix(self._texts.after(self._base)).encode()
 
 
 def _last(data: bytes, count: int) -> bytes:

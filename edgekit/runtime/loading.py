@@ -15,7 +15,7 @@ from edgekit.runtime.selection import check_host
 from edgekit.runtime.session import onnxruntime_version
 from edgekit.runtime.tasks import CLASSES
 from edgekit.spec.manifest import Variant
-from edgekit.spec.task import SYNONYMS
+from edgekit.spec.task import canonical
 
 MAX_THREADS = 1024
 
@@ -61,10 +61,10 @@ def pipeline(task: str, model: str | os.PathLike[str], *, threads: int | None = 
         HostError: See :func:`load`.
     """
     opened = load(model, threads=threads, spin=spin)
-    if SYNONYMS.get(task, task) != opened.manifest.task:
+    if canonical(task) != opened.manifest.task:
         opened.close()
         raise UsageError(f"{model}: is a bundle for {opened.manifest.task}, not for {task}")
-    return opened
+    return opened.named(task)
 
 
 def open_variant(bundle: Bundle, variant: Variant, *, threads: int | None = None, spin: bool = False) -> Model:

@@ -74,6 +74,10 @@ class Model(ABC):
             HostError: ONNX Runtime failed.
         """
 
+    def named(self, task: str) -> Self:  # noqa: ARG002 - for subclasses
+        """The model under one of its task's names, such as ``summarization``, where that changes its results."""
+        return self
+
     def golden(self) -> tuple[Golden, ...]:
         """The bundle's golden cases: inputs with the reference's raw answers.
 

@@ -9,14 +9,15 @@ depend on what else is in the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from edgekit.errors import HostError, UsageError
+from edgekit.spec.settings.generation import GenerationSettings
 
 Scores = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
@@ -24,7 +25,8 @@ Tokens = npt.NDArray[np.int64]
 Rule = Callable[[Scores, Tokens], None]
 """Bans tokens in place: given scores (batch, vocabulary) and what was generated so far (batch, tokens)."""
 
-MAX_NEW_TOKENS: Final = 1_000_000
+DEFAULT_NEW_TOKENS: Final = 256  # as transformers' text-generation pipeline has it
+MAX_NEW_TOKENS: Final = 1 << 24
 MAX_STOP_STRINGS: Final = 64
 MAX_STOP_LENGTH: Final = 1024
 
@@ -58,7 +60,7 @@ class GenerationOptions:
         UsageError: A value is of the wrong type or outside its range.
     """
 
-    max_new_tokens: int = 256
+    max_new_tokens: int = DEFAULT_NEW_TOKENS
     min_new_tokens: int = 0
     min_length: int = 0
     do_sample: bool = False
@@ -75,6 +77,30 @@ class GenerationOptions:
     forced_eos_ids: tuple[int, ...] = ()
     suppress_ids: tuple[int, ...] = ()
     begin_suppress_ids: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, settings: GenerationSettings, changes: Mapping[str, Any], *, prompt_length: int) -> Self:
+        """What a call asks for, else what the bundle says, else the defaults.
+
+        Args:
+            settings: The bundle's.
+            changes: The call's, by name; None stands for what was not asked for.
+            prompt_length: Tokens that count towards the bundle's ``max_length``.
+
+        Raises:
+            UsageError: A value is of the wrong type or outside its range.
+        """
+        names = {field.name for field in fields(cls)} & {field.name for field in fields(settings)}
+        chosen = {name: getattr(settings, name) for name in names}
+        if settings.max_new_tokens is None:
+            whole = settings.max_length
+            chosen["max_new_tokens"] = DEFAULT_NEW_TOKENS if whole is None else max(1, whole - prompt_length)
+        if not settings.temperature:  # some configurations write 0 for "takes the likeliest"
+            chosen["temperature"] = 1.0
+        chosen |= {name: value for name, value in changes.items() if value is not None}
+        stops = chosen.get("stop_strings", ())
+        chosen["stop_strings"] = (stops,) if isinstance(stops, str) else tuple(stops)
+        return cls(**chosen)
 
     def __post_init__(self) -> None:
         _check_integer("max_new_tokens", self.max_new_tokens, 1, MAX_NEW_TOKENS)
@@ -106,7 +132,7 @@ class Sampler:
         rule: Of the task's own, applied after those of the options.
 
     Raises:
-        UsageError: An id of the options is no token of the vocabulary.
+        UsageError: A forced id is no token of the vocabulary.
     """
 
     def __init__(
@@ -116,12 +142,12 @@ class Sampler:
         self._rule = rule
         self._prompt_length = prompt_length
         self._random = np.random.default_rng(options.seed)
-        self._eos = _ids("eos_ids", options.eos_ids, vocabulary)
-        self._last = _ids("forced_eos_ids", options.forced_eos_ids, vocabulary)
-        self._never = _ids("suppress_ids", options.suppress_ids, vocabulary)
-        self._not_first = _ids("begin_suppress_ids", options.begin_suppress_ids, vocabulary)
+        self._eos = _known(options.eos_ids, vocabulary)
+        self._never = _known(options.suppress_ids, vocabulary)
+        self._not_first = _known(options.begin_suppress_ids, vocabulary)
         first = () if options.forced_bos_id is None or prompt_length != 1 else (options.forced_bos_id,)
-        self._first = _ids("forced_bos_id", first, vocabulary)
+        self._first = _forced("forced_bos_id", first, vocabulary)
+        self._last = _forced("forced_eos_ids", options.forced_eos_ids, vocabulary)
         # A forced first token puts off what "first" means for the tokens not to begin with.
         self._begin = 1 if prompt_length <= 1 and options.forced_bos_id is not None else 0
         self._plain = (
@@ -272,7 +298,11 @@ def _force(scores: Scores, ids: Tokens) -> None:
     scores[:, ids] = 0
 
 
-def _ids(name: str, ids: Sequence[int], vocabulary: int) -> Tokens:
+def _known(ids: Sequence[int], vocabulary: int) -> Tokens:
+    return np.array([token for token in ids if token < vocabulary], dtype=np.int64)
+
+
+def _forced(name: str, ids: Sequence[int], vocabulary: int) -> Tokens:
     if any(token >= vocabulary for token in ids):
         raise UsageError(f"{name} {max(ids)}: the model has {vocabulary} tokens")
     return np.array(ids, dtype=np.int64)

@@ -166,6 +166,8 @@ def open_session(
         )
     try:
         options = _options(variant, threads=threads, spin=spin)
+        # ONNX Runtime keeps a plan of its memory for every shape it has seen, and a decoder's is new at every token.
+        options.enable_mem_pattern = component != "decode"
         values = read_weights(bundle, variant.folder, tensors, {} if weights is None else weights)
         hand_over(options, values)
         session = ort.InferenceSession(model, options, providers=[provider])

@@ -9,4 +9,6 @@ CLASSES: Final = {
     "automatic-speech-recognition": "speech:recognizer",
     "feature-extraction": "embedding:Embedder",
     "text-classification": "classification:TextClassifier",
+    "text-generation": "generation:Generator",
+    "text2text-generation": "seq2seq:Seq2Seq",
 }

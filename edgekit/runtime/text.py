@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from edgekit.errors import EdgekitError, HostError, InputError, IntegrityError
 from edgekit.spec.manifest import Tensor
 from edgekit.spec.settings.text import TextSettings
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
 
 CHARACTERS_PER_TOKEN: Final = 64
 
@@ -32,6 +35,9 @@ class TextEncoder:
         data: The verified bytes of ``tokenizer.json``.
         settings: The manifest's.
 
+    Attributes:
+        max_length: Tokens of a text at most, special ones included.
+
     Raises:
         IntegrityError: The tokenizer and the settings do not work together.
         HostError: The tokenizer does something this edgekit does not know.
@@ -41,6 +47,7 @@ class TextEncoder:
         # Not at the top: importing this module stays cheap for programs that only read a bundle.
         from tokenizers import Tokenizer
 
+        self.max_length = settings.max_length
         self._settings = settings
         self._longest = settings.max_length * CHARACTERS_PER_TOKEN
         self._tokenizer = guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
@@ -57,13 +64,44 @@ class TextEncoder:
         if any(trial.type_ids):
             raise HostError(f"{settings.tokenizer}: token types other than 0 need a newer edgekit")
 
-    def encode(self, texts: Iterable[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens included, at most ``max_length``.
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer itself, for turning ids back into text."""
+        return self._tokenizer
+
+    def encode(self, texts: Iterable[str], *, special: bool = True) -> list[list[int]]:
+        """Token ids of each text, at most ``max_length``.
+
+        Args:
+            texts: The texts.
+            special: Whether special tokens are added around them.
 
         Raises:
             InputError: An item is no text, or holds a lone surrogate; the message has its index.
         """
-        return [self._encode(index, text) for index, text in enumerate(texts)]
+        return [self._encode(index, text, special=special) for index, text in enumerate(texts)]
+
+    def whole(self, index: int, text: str, *, special: bool = True) -> list[int]:
+        """Token ids of a text of which nothing may be cut, such as a prompt.
+
+        Args:
+            index: Its place among several, for errors.
+            text: The text.
+            special: Whether special tokens are added around it.
+
+        Raises:
+            InputError: It has more than ``max_length`` tokens, is no text, or holds a lone surrogate.
+        """
+        self._check(index, text)
+        too_long = len(text) > self._longest
+        encoding = None if too_long else self._tokens(index, text, special=special)
+        if encoding is None or encoding.overflowing:
+            raise InputError(
+                f"text {index}: {len(text)} characters are more than {self._settings.max_length} tokens, "
+                "which is all that this model takes",
+                hint="shorten the text",
+            )
+        return list(encoding.ids)
 
     def batch(self, ids: Sequence[Sequence[int]], inputs: Iterable[Tensor]) -> dict[str, npt.NDArray[Any]]:
         """Arrays for those of a graph's inputs that come from text, padded on the right to the longest.
@@ -88,10 +126,16 @@ class TextEncoder:
         }
         return {tensor.name: np.ascontiguousarray(made[tensor.name], dtype=tensor.dtype) for tensor in inputs}
 
-    def _encode(self, index: int, text: str) -> list[int]:
+    def _encode(self, index: int, text: str, *, special: bool) -> list[int]:
+        self._check(index, text)
+        return list(self._tokens(index, self._cut(text), special=special).ids)
+
+    def _tokens(self, index: int, text: str, *, special: bool) -> Encoding:
+        return guarded(lambda: self._tokenizer.encode(text, add_special_tokens=special), InputError, f"text {index}")
+
+    def _check(self, index: int, text: str) -> None:
         if not isinstance(text, str):
             raise InputError(f"text {index}: expected a str, got {type(text).__name__}")
-        text = self._cut(text)
         if not text.isascii():
             try:
                 text.encode("utf-8")
@@ -100,8 +144,6 @@ class TextEncoder:
                     f"text {index}: character {error.start} is a lone surrogate, which is no text",
                     hint="decode the source with errors='replace'",
                 ) from error
-        encoding = guarded(lambda: self._tokenizer.encode(text), InputError, f"text {index}")
-        return list(encoding.ids)
 
     def _cut(self, text: str) -> str:
         if len(text) <= self._longest:

@@ -120,8 +120,8 @@ def max_positions(config: Any) -> int:
 def decoder_layers(config: Any) -> int:
     """How many layers of the decoder have a cache."""
     text = config.get_text_config(decoder=True)
-    names = ("num_decoder_layers", "decoder_layers") if config.is_encoder_decoder else ()
-    for name in (*names, "num_hidden_layers", "num_layers", "n_layer"):
+    # The decoder's own, before what it has in common with the encoder.
+    for name in ("num_decoder_layers", "num_hidden_layers", "num_layers", "n_layer"):
         if getattr(text, name, None):
             return int(getattr(text, name))
     raise ValueError(f"{type(config).__name__}: names no number of layers")

@@ -171,6 +171,7 @@ def test_a_stop_string_counts_with_the_token_that_completes_it():
     assert stopped(tokenizer, ["s"], ["stop"], prompt=["▁sto", "p"]) == [False]  # only what is new ends it
     assert stopped(tokenizer, ["</s>"], ["</s>"]) == [True]
     assert stopped(tokenizer, ["s"], ["s"]) == [True]
+    assert stopped(TOKENIZERS["no decoder"], ["the", "cat"], ["e c"]) == [False, True]
 
 
 def test_a_stop_string_of_several_bytes():

@@ -136,9 +136,11 @@ def test_the_public_surface_of_the_runtime():
 
     assert sorted(edgekit.runtime.__all__) == [
         "Embedder",
+        "Generator",
         "Host",
         "Model",
         "SelfTest",
+        "Seq2Seq",
         "TextClassifier",
         "detect_host",
         "load",

@@ -7,6 +7,8 @@ import pytest
 from edgekit.errors import HostError, UsageError
 from edgekit.runtime.sampling import GenerationOptions, Sampler, softmax
 
+from .tiny_generator import generation
+
 LOGITS = np.array([[2.0, -1.0, 0.5, 1.0, -3.0, 0.0]], dtype=np.float32)
 NONE = np.zeros((1, 0), dtype=np.int64)
 START = np.zeros(1, dtype=np.int64)
@@ -167,6 +169,34 @@ def test_options_name_the_parameter_and_its_range(name, value):
         dataclasses.replace(GenerationOptions(), **{name: value})
 
 
-def test_ids_that_are_no_tokens_are_refused():
-    with pytest.raises(UsageError, match="eos_ids 6: the model has 6 tokens"):
-        Sampler(GenerationOptions(eos_ids=(6,)), prompt_length=0, vocabulary=6)
+def test_ids_that_are_no_tokens_do_not_count_but_cannot_be_forced():
+    assert len(kept((3,), eos_ids=(6,), suppress_ids=(99,), min_new_tokens=1)) == 6
+    for forced in ({"forced_bos_id": 6}, {"forced_eos_ids": (6,)}):
+        with pytest.raises(UsageError, match="6: the model has 6 tokens"):
+            Sampler(GenerationOptions(**forced), prompt_length=1, vocabulary=6)
+
+
+def test_options_come_from_the_call_then_the_bundle_then_the_defaults():
+    bundle = generation(do_sample=True, temperature=0.6, top_k=20, max_new_tokens=64, eos_ids=(2,))
+    options = GenerationOptions.of(bundle, {"temperature": 0.9, "top_k": None}, prompt_length=5)
+    assert (options.do_sample, options.temperature, options.top_k, options.max_new_tokens) == (True, 0.9, 20, 64)
+    assert options.eos_ids == (2,)
+    assert GenerationOptions.of(generation(max_new_tokens=None), {}, prompt_length=5).max_new_tokens == 256
+    assert (
+        GenerationOptions.of(generation(max_length=20, max_new_tokens=None), {}, prompt_length=5).max_new_tokens == 15
+    )
+    assert (
+        GenerationOptions.of(generation(max_length=20, max_new_tokens=None), {}, prompt_length=25).max_new_tokens == 1
+    )
+    assert (
+        GenerationOptions.of(
+            generation(max_length=20, max_new_tokens=None), {"max_new_tokens": 7}, prompt_length=5
+        ).max_new_tokens
+        == 7
+    )
+    assert GenerationOptions.of(generation(temperature=0.0), {}, prompt_length=5).temperature == 1
+
+
+@pytest.mark.parametrize(("given", "taken"), [("stop", ("stop",)), (["a", "b"], ("a", "b")), (None, ())])
+def test_stop_strings_are_one_or_several(given, taken):
+    assert GenerationOptions.of(generation(), {"stop_strings": given}, prompt_length=1).stop_strings == taken

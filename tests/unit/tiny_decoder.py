@@ -2,7 +2,7 @@
 
 The next token is (the sum of the row's tokens so far + the last position) modulo the vocabulary, and with an encoder
 also + the sum of the row's attended encoder states. The cache holds the tokens, so a wrong cache, mask or
-position gives another token.
+position gives another token. Keys are the tokens, values their squares, and both are read.
 """
 
 import onnxruntime
@@ -25,18 +25,37 @@ def expected(prompt, count, *, encoder=0):
     return tokens[len(prompt) :]
 
 
-def session(nodes, inputs, outputs, constants=()):
-    graph = helper.make_graph(nodes, "tiny", [_info(t) for t in inputs], [_info(t) for t in outputs], list(constants))
-    ort = onnxruntime.InferenceSession(onnx_model(graph), providers=["CPUExecutionProvider"])
-    return Session(ort, tuple(inputs), tuple(outputs), [])
-
-
 def tiny_decoder(*, encoder=False, cache="float32", kept=False):
     """(prefill, decode) sessions; ``kept``: prefill gives logits only at ``logit_positions``."""
-    return _component("prefill", encoder, cache, kept), _component("decode", encoder, cache)
+    return tuple(
+        _session(*component(name, encoder=encoder, cache=cache, kept=kept and name == "prefill"))
+        for name in ("prefill", "decode")
+    )
 
 
-def _component(name, encoder, cache, kept=False):
+def tiny_encoder():
+    """(graph, inputs, outputs): states (batch, source, 1) that are the token ids themselves."""
+    inputs = [Tensor(name, "int64", ("batch", "encoder_sequence")) for name in ("input_ids", "attention_mask")]
+    outputs = [Tensor("encoder_hidden_states", "float32", ("batch", "encoder_sequence", 1))]
+    nodes = [
+        helper.make_node("Mul", ["input_ids", "attention_mask"], ["own"]),
+        helper.make_node("Unsqueeze", ["own", "last_axis"], ["column"]),
+        helper.make_node("Cast", ["column"], ["encoder_hidden_states"], to=TensorProto.FLOAT),
+    ]
+    return _graph(nodes, inputs, outputs, [helper.make_tensor("last_axis", TensorProto.INT64, [1], [2])])
+
+
+def _graph(nodes, inputs, outputs, constants):
+    graph = helper.make_graph(nodes, "tiny", [_info(t) for t in inputs], [_info(t) for t in outputs], constants)
+    return onnx_model(graph), tuple(inputs), tuple(outputs)
+
+
+def _session(graph, inputs, outputs):
+    return Session(onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"]), inputs, outputs, [])
+
+
+def component(name, *, encoder=False, cache="float32", kept=False):
+    """(graph, inputs, outputs) of ``prefill`` or ``decode``."""
     decode = name == "decode"
     width = 1 if decode else "sequence"
     total = "total" if decode else "sequence"
@@ -48,13 +67,19 @@ def _component(name, encoder, cache, kept=False):
     outputs = [
         Tensor("logits", "float32", ("batch", "kept" if kept else width, VOCABULARY)),
         Tensor("present.0.key", cache, ("batch", 1, total, 1)),
+        Tensor("present.0.value", cache, ("batch", 1, total, 1)),
     ]
     nodes = [
         helper.make_node("Cast", ["input_ids"], ["ids"], to=_TYPES[cache]),
         helper.make_node("Unsqueeze", ["ids", "head_axis"], ["ids_heads"]),
         helper.make_node("Unsqueeze", ["ids_heads", "last_axis"], ["new.0.key"]),
         helper.make_node("Concat", (["past.0.key"] if decode else []) + ["new.0.key"], ["present.0.key"], axis=2),
-        helper.make_node("Cast", ["present.0.key"], ["wide"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["new.0.key", "new.0.key"], ["new.0.value"]),
+        helper.make_node("Concat", (["past.0.value"] if decode else []) + ["new.0.value"], ["present.0.value"], axis=2),
+        helper.make_node("Sqrt", ["present.0.value"], ["roots"]),
+        helper.make_node("Add", ["present.0.key", "roots"], ["both"]),
+        helper.make_node("Cast", ["both"], ["twice"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["twice", "half"], ["wide"]),
         helper.make_node("Squeeze", ["wide", "both_axes"], ["tokens"]),
         helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["tokens", "mask"], ["own"]),
@@ -65,11 +90,11 @@ def _component(name, encoder, cache, kept=False):
     ]
     last = "with_positions"
     if kept:
-        inputs.append(Tensor("logit_positions", "int64", ("kept",)))
-        nodes.append(helper.make_node("Gather", [last, "logit_positions"], ["there"], axis=1))
+        inputs.append(Tensor("logit_positions", "int64", ("batch", "kept")))
+        nodes.append(helper.make_node("GatherElements", [last, "logit_positions"], ["there"], axis=1))
         last = "there"
     if decode:
-        inputs.append(Tensor("past.0.key", cache, ("batch", 1, "past", 1)))
+        inputs += [Tensor(f"past.0.{kind}", cache, ("batch", 1, "past", 1)) for kind in ("key", "value")]
     if encoder:
         inputs.append(Tensor("encoder_attention_mask", "int64", ("batch", "encoder_sequence")))
         cross = Tensor("cross.0.key", cache, ("batch", 1, "encoder_sequence", 1))
@@ -104,11 +129,12 @@ def _component(name, encoder, cache, kept=False):
         helper.make_tensor("ones", TensorProto.INT64, [1], [1]),
         helper.make_tensor("minus", TensorProto.INT64, [1], [-1]),
         helper.make_tensor("huge", TensorProto.INT64, [1], [2**62]),
+        helper.make_tensor("half", TensorProto.FLOAT, [], [0.5]),
         helper.make_tensor("modulus", TensorProto.FLOAT, [], [float(VOCABULARY)]),
         helper.make_tensor("depth", TensorProto.INT64, [], [VOCABULARY]),
         helper.make_tensor("off_on", TensorProto.FLOAT, [2], [0.0, 9.0]),
     ]
-    return session(nodes, inputs, outputs, constants)
+    return _graph(nodes, inputs, outputs, constants)
 
 
 def _info(tensor):
