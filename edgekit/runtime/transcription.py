@@ -189,8 +189,9 @@ class SpeechRecognizer(Model):
         for clip, asked in zip(clips, inputs, strict=True):  # of unlike lengths, and no faster at once
             prompt, forced = _ids_of(asked, "prompt"), _ids_of(asked, "forced")
             states = self._states([self._window(clip).features[:, : self._features.frames]])
-            logits = self._decoder.teacher_forced([[*prompt, *forced[:-1]]], len(prompt), encoded=states)
-            answers.append({"logits": logits[0, len(prompt) - 1 :]})
+            rows = [[*prompt, *forced[:-1]]]
+            logits = self._decoder.teacher_forced(rows, len(prompt), len(forced), encoded=states)
+            answers.append({"logits": logits[0]})
         return answers
 
     def _window(self, clip: Samples) -> _Window:
@@ -257,7 +258,7 @@ class SpeechRecognizer(Model):
         detected: list[int] = []
         if UNDEFINED in how.prompt and not all(window.prompt for window in batch):
             start = self._generation.decoder_start_id or 0
-            logits = self._decoder.teacher_forced([[start]] * len(batch), 1, encoded=states)[:, 0]
+            logits = self._decoder.teacher_forced([[start]] * len(batch), 1, 1, encoded=states)[:, 0]
             known = np.array(list(self._speech.languages.values()))
             detected = known[logits[:, known].argmax(axis=-1)].tolist()
         for row, window in enumerate(batch):
