@@ -190,7 +190,7 @@ class SpeechRecognizer(Model):
             prompt, forced = _ids_of(asked, "prompt"), _ids_of(asked, "forced")
             states = self._states([self._window(clip).features[:, : self._features.frames]])
             rows = [[*prompt, *forced[:-1]]]
-            logits = self._decoder.teacher_forced(rows, len(prompt), max(len(forced), 1), encoded=states)
+            logits = self._decoder.teacher_forced(rows, len(prompt), len(forced), encoded=states)
             answers.append({"logits": logits[0]})
         return answers
 

@@ -145,7 +145,8 @@ class AudioReference(Reference):
 
     def _sample_length(self) -> int:
         step = int(getattr(self.model.config, "inputs_to_logits_ratio", 320))
-        return self.settings.min_samples + (_SAMPLE_FRAMES - 1) * step + step // 3
+        squeezed = int(getattr(self.model.config, "squeeze_factor", 1))  # frames behind the shortest clip
+        return self.settings.min_samples + (_SAMPLE_FRAMES - squeezed) * step + step // 3
 
 
 def _load_ctc(checkpoint: Checkpoint, folder: Path) -> Any:
