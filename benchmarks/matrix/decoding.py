@@ -61,7 +61,7 @@ def compare(model: Any, asked: Asked, paths: Mapping[str, Path]) -> Difference:
     for name, path in paths.items():
         with during(Stage.OPEN, name):
             sessions[name] = graphs.open_session(path)
-    worst = Difference("", 0.0, "")
+    worst, sizes = Difference("", 0.0, ""), asked.sizes()
     for (where, feeds), steps, chosen in zip(asked.cases, asked.references, asked.tokens, strict=True):
         with during(Stage.RUN, f"{where}, encoder"):
             step = stepper(model, sessions, feeds)
@@ -69,7 +69,7 @@ def compare(model: Any, asked: Asked, paths: Mapping[str, Path]) -> Difference:
             place = f"{where}, {'prefill' if index == 0 else f'step {index}'}"
             with during(Stage.RUN, place):
                 got = step(None if index == 0 else chosen[index - 1])
-            worst = max(worst, difference(expected, got, place), key=lambda one: one.relative)
+            worst = max(worst, difference(expected, got, sizes, place), key=lambda one: one.relative)
     return worst
 
 

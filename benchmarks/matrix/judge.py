@@ -35,6 +35,14 @@ class Asked:
     names: tuple[str, ...]
     dead: tuple[str, ...]
 
+    def sizes(self) -> dict[str, float]:
+        """The largest absolute value of each output over all cases: a single small answer is no measure."""
+        found: dict[str, float] = {}
+        for answers in (answers for steps in self.references for answers in steps):
+            for name, value in answers.items():
+                found[name] = max(found.get(name, 1e-6), float(np.abs(value).max(initial=0)))
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -42,7 +50,7 @@ class Difference:
 
     Attributes:
         output: Name of the output that is farthest off.
-        relative: Largest absolute difference over the largest absolute value of the reference's output.
+        relative: Largest absolute difference over the largest absolute value of that output in all cases.
         where: Shape and step of the inputs, in words.
     """
 
@@ -51,15 +59,15 @@ class Difference:
     where: str
 
 
-def difference(reference: Answers, got: Answers, where: str) -> Difference:
-    """The worst output of one run; a missing output, another shape or a NaN is infinitely far off."""
+def difference(reference: Answers, got: Answers, sizes: Mapping[str, float], where: str) -> Difference:
+    """The worst output of one run against :meth:`Asked.sizes`; a missing output or a NaN is infinitely far off."""
     worst = Difference("", 0.0, where)
     for name, expected in reference.items():
         found = got.get(name)
         if found is None or found.shape != expected.shape or not np.isfinite(found).all():
             return Difference(name, float("inf"), where)
-        size = max(float(np.abs(expected).max(initial=0)), 1e-6)
-        relative = float(np.abs(expected.astype(np.float64) - found.astype(np.float64)).max(initial=0)) / size
+        off = float(np.abs(expected.astype(np.float64) - found.astype(np.float64)).max(initial=0))
+        relative = off / sizes[name]
         if relative >= worst.relative:
             worst = Difference(name, relative, where)
     return worst

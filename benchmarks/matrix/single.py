@@ -56,11 +56,11 @@ def compare(model: Any, asked: Asked, paths: Mapping[str, Path]) -> Difference:
     del model  # a graph that answers at once knows all it needs
     with during(Stage.OPEN):
         session = graphs.open_session(paths["model"])
-    worst = Difference("", 0.0, "")
+    worst, sizes = Difference("", 0.0, ""), asked.sizes()
     for (where, feeds), (expected,) in zip(asked.cases, asked.references, strict=True):
         with during(Stage.RUN, where):
             got = graphs.run(session, {name: value.numpy() for name, value in feeds.items()})
-        worst = max(worst, difference(expected, got, where), key=lambda one: one.relative)
+        worst = max(worst, difference(expected, got, sizes, where), key=lambda one: one.relative)
     return worst
 
 
