@@ -265,7 +265,8 @@ def test_random_model_is_unproven(tiny_checkpoint, tmp_path):
 
 def test_random_classifier_without_labels_is_unproven(tmp_path):
     # Its answers to sentences nobody labelled show nothing; its weights do.
-    checkpoint = text_checkpoints.write(tmp_path / "random", "bert", "AutoModelForSequenceClassification", ("a", "b", "c"))
+    head = "AutoModelForSequenceClassification"
+    checkpoint = text_checkpoints.write(tmp_path / "random", "bert", head, ("a", "b", "c"))
     with pytest.raises(InconclusiveError, match="never trained"):
         build(BuildRequest(str(checkpoint), ("x86_64-avx2",), tmp_path / "bundle"), Silent())
     assert not (tmp_path / "bundle").exists()
@@ -301,7 +302,8 @@ def test_ten_samples_prove_nothing(tiny_checkpoint, tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.evidence", "ten.txt"]
     evidence = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())
-    assert evidence["doubts"][-1:] == ["8 inputs to judge on, 100 are needed to tell"]  # a fifth is kept for calibration
+    # A fifth of the ten is kept for calibration.
+    assert evidence["doubts"][-1] == "8 inputs to judge on, 100 are needed to tell"
 
 
 def test_recipe_that_misses_the_budget_leaves_evidence_and_no_bundle(tiny_checkpoint, tmp_path, monkeypatch):
