@@ -67,7 +67,11 @@ def write_classifier(folder: Path, kind: str) -> Path:
             **SMALL[model_type],
             **problem,
         )
-        AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+        model = AutoModelForSequenceClassification.from_config(config)
+        with torch.no_grad():
+            for vector in (parameter for parameter in model.parameters() if parameter.ndim == 1):
+                vector.add_(0.01 * torch.randn_like(vector))  # as training does: the labels alone are to be doubted
+        model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     return folder
 
