@@ -162,7 +162,10 @@ def _read_folder(path: Path) -> Dataset:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path given to --data") from error
     if not rows:
-        raise DataError(f"{path}: holds no {' or '.join(FILE_COLUMNS)} file", hint="give a folder for each label")
+        raise DataError(
+            f"{path}: holds no {' or '.join(FILE_COLUMNS)} file",
+            hint="--data takes a file with rows of text, or such files in a folder for each label",
+        )
     # Sorted by label: the first fifth would hold the first labels only.
     calibration = rows[::5][:CALIBRATION_ROWS] if len(rows) >= 5 else []
     judged = [row for row in rows if row not in calibration]
