@@ -9,6 +9,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 PIP_FLAGS ?=
 BUNDLE ?= bundles/minilm
 
+# make matrix MATRIX_FLAGS="--only llama" or "--resume"
+MATRIX_WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
+MATRIX_FLAGS ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_EXTRAS := export,demo
@@ -18,7 +22,7 @@ DEV_READY := $(VENV)/.ready-dev
 SOURCES := edgekit tests benchmarks models
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-summarize models test test-all test-wheel lint format bench clean
+.PHONY: help demo demo-summarize models test test-all test-wheel lint format bench matrix clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -57,6 +61,9 @@ format: $(DEV_READY) ## let ruff fix what it can
 
 bench: $(DEMO_READY) ## the figures of README.md, measured here (peers are installed beside, into benchmarks/envs)
 	PIP_FLAGS="$(PIP_FLAGS)" $(BIN)/python benchmarks/figures.py
+
+matrix: $(DEV_READY) ## prove every architecture on a tiny random model, write docs/architectures.md (long)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.matrix --workers $(MATRIX_WORKERS) $(MATRIX_FLAGS)
 
 clean: ## remove environments, bundles and caches
 	rm -rf $(VENV) build dist bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis

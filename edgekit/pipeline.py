@@ -41,9 +41,10 @@ from edgekit.stages.data import Dataset
 from edgekit.stages.evidence import Setting, Trial
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
+from edgekit.stages.untrained import untrained
 
 # A self-test on another CPU may differ this much from the build machine's worst golden case.
-SELF_TEST_SLACK: Mapping[str, float] = {"float32": 1e-4, "int8": 5e-3}
+SELF_TEST_SLACK: Mapping[str, float] = {"float32": 1e-4, "int8": 5e-3, "int4": 1e-2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +98,14 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         InconclusiveError: The data or the reference cannot prove anything; the same file says why.
     """
     targets = {name: catalog.target(name) for name in request.targets}
-    to_try = recipes.ladder(request.recipe)
+    recipes.check_name(request.recipe)
     dataset = data.read_rows(request.data) if request.data else None
     check_destination(request.output, replace=request.replace)
     with draft_folder(request.output) as folder:
         bench = _prepare(request, targets, dataset, folder, progress)
         if bench.setting.answers.doubts and not request.allow_unproven:
             raise _unproven(request, bench)
+        to_try = recipes.ladder(request.recipe, bench.contents.components)
         with progress.stage("check the export"):
             _check_export(bench, tuple(targets))
         shipped, tried = [], []
@@ -146,7 +148,8 @@ def _prepare(
         dataset = dataset or own or original.builtin() or _no_data(original)
         dataset.require(original.columns)
     with progress.stage("export"):
-        graphs = {name: export.export(part) for name, part in original.parts().items()}
+        parts = original.parts()
+        graphs = {name: export.export(part) for name, part in parts.items()}
         rewrites: Counter[str] = Counter()
         for graph in graphs.values():
             rewrites.update(optimize.optimize(graph))
@@ -160,6 +163,7 @@ def _prepare(
             original,
             dataset,
             samples_min=max(budget.samples_min for budget in budgets.values()),
+            doubts=untrained(part.module for part in parts.values()),
             advance=progress.advance,
         )
     feeds = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])

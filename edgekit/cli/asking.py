@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,11 +42,7 @@ def ask(model: Model, inputs: Sequence[str], options: Mapping[str, Any]) -> list
     Raises:
         UsageError: The task has no such option.
     """
-    known = tuple(
-        name
-        for name, parameter in inspect.signature(model.__call__).parameters.items()  # its own, not Model's
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    )
+    known = _options(model.__call__)
     for name in options:
         if name not in known:
             raise UsageError(
@@ -54,7 +50,16 @@ def ask(model: Model, inputs: Sequence[str], options: Mapping[str, Any]) -> list
                 hint=nearest(name, known) or f"its options: {', '.join(known)}",
             )
     answers: list[Any] = model([_fields(text) for text in inputs], **options)
-    return answers
+    return [answers] if model.unwraps_one and len(inputs) == 1 else answers
+
+
+def stream(model: Model, text: str, options: Mapping[str, Any]) -> Iterator[str] | None:
+    """The text that a generating model writes, piece by piece; None where only whole answers have what is asked for."""
+    from edgekit.runtime import Generator, Seq2Seq
+
+    if not isinstance(model, Generator | Seq2Seq) or not set(options) <= set(_options(model.stream)):
+        return None
+    return model.stream(text, **options)
 
 
 def show(inputs: Sequence[str], answers: Sequence[Any], model: Model, screen: Screen) -> None:
@@ -79,6 +84,10 @@ def show(inputs: Sequence[str], answers: Sequence[Any], model: Model, screen: Sc
     screen.show(heading(f"{model.manifest.task} by {model.variant.name}"), indented(listing))
     if len(listed) > ROWS_SHOWN:
         screen.show(f"  and {len(listed) - ROWS_SHOWN} more; --json holds them all")
+
+
+def _options(asked: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(inspect.signature(asked).parameters)[1:]  # the first are the inputs
 
 
 def _cell(value: Any) -> str:

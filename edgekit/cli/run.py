@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgekit.cli.asking import ask, read_options, show
+from edgekit.cli.asking import ask, read_options, show, stream
 from edgekit.cli.inspection import BundleArgument
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.errors import DataError, OutputError, UsageError
@@ -79,6 +79,10 @@ def run(  # noqa: PLR0913 - each is an option of the command
         return
     if npy:
         raise UsageError(f"--npy is for bundles that embed, this one is for {model.manifest.task}")
+    pieces = None if screen.json or len(texts) > 1 else stream(model, texts[0], chosen)
+    if pieces is not None:
+        screen.stream(pieces)
+        return
     answers = ask(model, texts, chosen)
     if screen.json:
         screen.result({"answers": answers, "variant": model.variant.name})

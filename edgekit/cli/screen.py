@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,6 +76,19 @@ class Screen:
         """
         # ASCII, so that no locale of the reader's can spoil it.
         self._write(json.dumps(document, allow_nan=False) + "\n")
+
+    def stream(self, pieces: Iterable[str]) -> None:
+        """Print text for people as it comes, and a line's end behind it.
+
+        Raises:
+            ReaderGoneError: Nobody reads any more.
+        """
+        encoding = sys.stdout.encoding or "utf-8"
+        for piece in pieces:
+            # What a model writes must not steer the terminal, nor fail on one that lacks its letters.
+            shown = "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in piece)
+            self._write(shown.encode(encoding, "replace").decode(encoding))
+        self._write("\n")
 
     def error(self, error: EdgekitError) -> None:
         """Print an error: JSON on standard output, or a message on standard error."""

@@ -13,17 +13,32 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekit.runtime.classification import TextClassifier
     from edgekit.runtime.embedding import Embedder
+    from edgekit.runtime.generation import Generator
     from edgekit.runtime.host import Host, detect_host
     from edgekit.runtime.loading import load, pipeline
     from edgekit.runtime.model import Model, SelfTest
+    from edgekit.runtime.seq2seq import Seq2Seq
 
-__all__ = ["Embedder", "Host", "Model", "SelfTest", "TextClassifier", "detect_host", "load", "pipeline"]
+__all__ = [
+    "Embedder",
+    "Generator",
+    "Host",
+    "Model",
+    "SelfTest",
+    "Seq2Seq",
+    "TextClassifier",
+    "detect_host",
+    "load",
+    "pipeline",
+]
 
 _HOMES = {
     "Embedder": "embedding",
+    "Generator": "generation",
     "Host": "host",
     "Model": "model",
     "SelfTest": "model",
+    "Seq2Seq": "seq2seq",
     "TextClassifier": "classification",
     "detect_host": "host",
     "load": "loading",

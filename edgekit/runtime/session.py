@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import EdgekitError, HostError, InputError, IntegrityError, UsageError
+from edgekit.runtime.binding import Binding
 from edgekit.runtime.external_data import external_tensors
 from edgekit.runtime.weights import hand_over, read_weights
 from edgekit.spec.manifest import Manifest, Tensor, Variant
@@ -85,9 +86,7 @@ class Session:
             HostError: ONNX Runtime failed while running.
             UsageError: The session is closed.
         """
-        session = self._session
-        if session is None:
-            raise UsageError("this model is closed", hint="load the bundle again")
+        session = self._open()
         _check_feeds(self.inputs, feeds)
         try:
             answers = session.run([tensor.name for tensor in self.outputs], dict(feeds))
@@ -95,10 +94,23 @@ class Session:
             raise _run_error(error) from error
         return {tensor.name: answer for tensor, answer in zip(self.outputs, answers, strict=True)}
 
+    def binding(self) -> Binding:
+        """A way to run the graph over buffers that stay in place, for one thread.
+
+        Raises:
+            UsageError: The session is closed.
+        """
+        return Binding(self._open(), self.inputs, self.outputs, _run_error)
+
     def close(self) -> None:
         """Give the memory back. Running it afterwards is a UsageError."""
         self._session = None
         self._weights = []
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        if self._session is None:
+            raise UsageError("this model is closed", hint="load the bundle again")
+        return self._session
 
     def __enter__(self) -> Self:
         return self
@@ -154,6 +166,8 @@ def open_session(
         )
     try:
         options = _options(variant, threads=threads, spin=spin)
+        # ONNX Runtime keeps a plan of its memory for every shape it has seen, and a decoder's is new at every token.
+        options.enable_mem_pattern = component != "decode"
         values = read_weights(bundle, variant.folder, tensors, {} if weights is None else weights)
         hand_over(options, values)
         session = ort.InferenceSession(model, options, providers=[provider])

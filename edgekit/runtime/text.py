@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from edgekit.errors import EdgekitError, HostError, InputError, IntegrityError
 from edgekit.spec.manifest import Tensor
 from edgekit.spec.settings.text import TextSettings
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
 
 CHARACTERS_PER_TOKEN: Final = 64
 
@@ -32,6 +35,9 @@ class TextEncoder:
         data: The verified bytes of ``tokenizer.json``.
         settings: The manifest's.
 
+    Attributes:
+        max_length: Tokens of a text at most, special ones included.
+
     Raises:
         IntegrityError: The tokenizer and the settings do not work together.
         HostError: The tokenizer does something this edgekit does not know.
@@ -41,9 +47,10 @@ class TextEncoder:
         # Not at the top: importing this module stays cheap for programs that only read a bundle.
         from tokenizers import Tokenizer
 
+        self.max_length = settings.max_length
         self._settings = settings
         self._longest = settings.max_length * CHARACTERS_PER_TOKEN
-        self._tokenizer = _guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
+        self._tokenizer = guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if settings.max_length <= special:
             raise IntegrityError(
@@ -53,17 +60,48 @@ class TextEncoder:
             raise IntegrityError(f"edgekit.json: text: pad_id {settings.pad_id} is no token of {settings.tokenizer}")
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(settings.max_length)
-        trial = _guarded(lambda: self._tokenizer.encode("a"), IntegrityError, settings.tokenizer)
+        trial = guarded(lambda: self._tokenizer.encode("a"), IntegrityError, settings.tokenizer)
         if any(trial.type_ids):
             raise HostError(f"{settings.tokenizer}: token types other than 0 need a newer edgekit")
 
-    def encode(self, texts: Iterable[str]) -> list[list[int]]:
-        """Token ids of each text, special tokens included, at most ``max_length``.
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer itself, for turning ids back into text."""
+        return self._tokenizer
+
+    def encode(self, texts: Iterable[str], *, special: bool = True) -> list[list[int]]:
+        """Token ids of each text, at most ``max_length``.
+
+        Args:
+            texts: The texts.
+            special: Whether special tokens are added around them.
 
         Raises:
             InputError: An item is no text, or holds a lone surrogate; the message has its index.
         """
-        return [self._encode(index, text) for index, text in enumerate(texts)]
+        return [self._encode(index, text, special=special) for index, text in enumerate(texts)]
+
+    def whole(self, index: int, text: str, *, special: bool = True) -> list[int]:
+        """Token ids of a text of which nothing may be cut, such as a prompt.
+
+        Args:
+            index: Its place among several, for errors.
+            text: The text.
+            special: Whether special tokens are added around it.
+
+        Raises:
+            InputError: It has more than ``max_length`` tokens, is no text, or holds a lone surrogate.
+        """
+        checked_text(f"text {index}", text)
+        too_long = len(text) > self._longest
+        encoding = None if too_long else self._tokens(index, text, special=special)
+        if encoding is None or encoding.overflowing:
+            raise InputError(
+                f"text {index}: {len(text)} characters are more than {self._settings.max_length} tokens, "
+                "which is all that this model takes",
+                hint="shorten the text",
+            )
+        return list(encoding.ids)
 
     def batch(self, ids: Sequence[Sequence[int]], inputs: Iterable[Tensor]) -> dict[str, npt.NDArray[Any]]:
         """Arrays for those of a graph's inputs that come from text, padded on the right to the longest.
@@ -88,29 +126,47 @@ class TextEncoder:
         }
         return {tensor.name: np.ascontiguousarray(made[tensor.name], dtype=tensor.dtype) for tensor in inputs}
 
-    def _encode(self, index: int, text: str) -> list[int]:
-        if not isinstance(text, str):
-            raise InputError(f"text {index}: expected a str, got {type(text).__name__}")
-        text = self._cut(text)
-        if not text.isascii():
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"text {index}: character {error.start} is a lone surrogate, which is no text",
-                    hint="decode the source with errors='replace'",
-                ) from error
-        encoding = _guarded(lambda: self._tokenizer.encode(text), InputError, f"text {index}")
-        return list(encoding.ids)
+    def _encode(self, index: int, text: str, *, special: bool) -> list[int]:
+        return list(self._tokens(index, checked_text(f"text {index}", text, self._longest), special=special).ids)
 
-    def _cut(self, text: str) -> str:
-        if len(text) <= self._longest:
-            return text
-        head = text[: self._longest]
-        if text[self._longest].isspace():
-            return head
-        last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
-        return head[:last] if last > 0 else head
+    def _tokens(self, index: int, text: str, *, special: bool) -> Encoding:
+        return guarded(lambda: self._tokenizer.encode(text, add_special_tokens=special), InputError, f"text {index}")
+
+
+def checked_text(name: str, text: Any, longest: int | None = None) -> str:
+    """A text that tokenizers can read: a ``str`` without lone surrogates.
+
+    Args:
+        name: What to call it in errors.
+        text: What was given.
+        longest: Cut it with :func:`cut_text` first, so that a huge text is not read to its end.
+
+    Raises:
+        InputError: It is no such text.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{name}: expected a str, got {type(text).__name__}")
+    head: str = text if longest is None else cut_text(text, longest)
+    if not head.isascii():
+        try:
+            head.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{name}: character {error.start} is a lone surrogate, which is no text",
+                hint="decode the source with errors='replace'",
+            ) from error
+    return head
+
+
+def cut_text(text: str, longest: int) -> str:
+    """The text, cut behind the last white space within ``longest`` characters where it is longer."""
+    if len(text) <= longest:
+        return text
+    head = text[:longest]
+    if text[longest].isspace():
+        return head
+    last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
+    return head[:last] if last > 0 else head
 
 
 def texts_of(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -152,7 +208,8 @@ def check_inputs(inputs: Iterable[Tensor]) -> None:
             )
 
 
-def _guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:
+def guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:
+    """Call into tokenizers; what it raises, panics included, becomes ``wrapper``."""
     try:
         return call()
     except Exception as error:

@@ -131,6 +131,12 @@ class Table:
         items = Table({str(i): value for i, value in enumerate(values)}, f"{self.path}: {key}")
         return tuple(items.string(str(i)) for i in range(len(values)))
 
+    def integers(self, key: str, *, minimum: int = 0, maximum: int = 2**53, max_items: int = 1024) -> tuple[int, ...]:
+        """A list of integers within bounds."""
+        values = self._list(key, max_items)
+        items = Table({str(i): value for i, value in enumerate(values)}, f"{self.path}: {key}")
+        return tuple(items.integer(str(i), minimum=minimum, maximum=maximum) for i in range(len(values)))
+
     def shape(self, key: str) -> tuple[int | str, ...]:
         """A tensor shape: each dimension a non-negative integer or a name."""
         dimensions: list[int | str] = []

@@ -31,3 +31,9 @@ SYNONYMS: Final[dict[str, str]] = {
     "summarization": "text2text-generation",
     "translation": "text2text-generation",
 }
+
+
+def canonical(task: str) -> str:
+    """The task's one name: a synonym's, and ``translation_{from}_to_{to}`` is a translation."""
+    name = "translation" if task.startswith("translation_") else task
+    return SYNONYMS.get(name, name)

@@ -1,11 +1,13 @@
-"""Block-wise int8: weights by blocks of 32 rows, activations by row and block at run time.
+"""Block-wise integers: weights by blocks of rows, activations by row and block at run time.
 
 ONNX Runtime's ``MatMulNBits``. Slower than :mod:`.quantize` on long inputs, closer to the original, and free of
-any saturation: the kernel scales each block's sum before adding it up.
+any saturation: the kernel scales each block's sum before adding it up. Where one token follows another, as a decoder
+has it, reading the weights takes all the time, and fewer bits are faster.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -16,15 +18,23 @@ from edgekit.stages.products import Matrix, Product, drop_unused_initializers, p
 
 BITS: Final = 8
 BLOCK: Final = 32
-ZERO: Final = 1 << (BITS - 1)  # the operator's zero point where none is given
 ACCURACY_LEVEL: Final = 4  # activations as int8 inside the kernel: the fast one
 DOMAIN: Final = "com.microsoft"
 QUANTIZED: Final = ".blocks"
 SCALE: Final = ".block_scale"
 
 
-def quantize_blocks(model: ir.Model) -> int:
+def quantize_blocks(
+    model: ir.Model, *, bits: int = BITS, block: int = BLOCK, outputs: int = 0, outputs_bits: int = BITS
+) -> int:
     """Replace every ``MatMul(x, W)`` with constant ``W`` by ``MatMulNBits``, in place.
+
+    Args:
+        model: The float graph.
+        bits: Of a weight: 4 or 8.
+        block: Inputs that share a scale; halved, down to 32, for a product whose inputs are no multiple of it.
+        outputs: Products with so many outputs, a language model's head, are quantized otherwise.
+        outputs_bits: How: with these bits and the smallest block.
 
     Returns:
         The number of products quantized.
@@ -32,38 +42,82 @@ def quantize_blocks(model: ir.Model) -> int:
     Raises:
         ExportError: Nothing was quantized.
     """
-    matched = [product for product in products(model.graph) if product.matrix().shape[0] % BLOCK == 0]
-    if not matched:
-        raise ExportError(f"int8-blockwise: no product whose input is a multiple of {BLOCK} wide")
-    for product in matched:
-        _quantize(model.graph, product)
+    count = 0
+    for product in list(products(model.graph)):
+        width = product.matrix().shape[0]
+        head = outputs > 0 and product.matrix().shape[1] == outputs
+        size = fitting_block(width, BLOCK if head else block)
+        if size:
+            _quantize(model.graph, product, outputs_bits if head else bits, size)
+            count += 1
+    if not count:
+        raise ExportError(f"int{bits}-blockwise: no product whose input is a multiple of {BLOCK} wide")
     model.graph.opset_imports[DOMAIN] = 1
     drop_unused_initializers(model.graph)
-    return len(matched)
+    return count
 
 
-def dequantize(blocks: Matrix, scales: Matrix) -> Matrix:
+def fitting_block(width: int, block: int) -> int:
+    """The largest of ``block``, its half and so on down to 32 that divides ``width``; 0 where none does."""
+    while block >= BLOCK:
+        if width % block == 0:
+            return block
+        block //= 2
+    return 0
+
+
+def quantize_rows(rows: Matrix, bits: int, block: int) -> tuple[Matrix, Matrix]:
+    """Quantize each row by blocks, symmetrically, as ``MatMulNBits`` stores them.
+
+    Args:
+        rows: float32 (outputs, inputs); ``block`` divides inputs.
+        bits: 4 or 8; two 4-bit numbers share a byte, the first in its lower half.
+        block: Numbers that share a scale.
+
+    Returns:
+        uint8 (outputs, blocks, block * bits / 8), zero being ``2 ** (bits - 1)``, and scales float32
+        (outputs, blocks).
+    """
+    zero = _zero(bits)
+    blocks = rows.reshape(len(rows), -1, block)
+    scales = np.abs(blocks).max(axis=2) / (zero - 1)
+    scales = np.where(scales > 0, scales, 1).astype(np.float32)
+    integers = np.clip(np.rint(blocks / scales[..., None]), 1 - zero, zero - 1).astype(np.int16) + zero
+    stored = integers.astype(np.uint8)
+    return (stored[..., 0::2] | (stored[..., 1::2] << 4) if bits == 4 else stored), scales
+
+
+def dequantize(blocks: Matrix, scales: Matrix, bits: int = BITS) -> Matrix:
     """The weights a ``MatMulNBits`` node stands for, float32 (inputs, outputs).
 
     Args:
-        blocks: uint8 (outputs, blocks, 32).
+        blocks: uint8 (outputs, blocks, block * bits / 8).
         scales: float32 (outputs, blocks).
+        bits: 4 or 8.
     """
-    values = (blocks.astype(np.float32) - ZERO) * scales[..., None]
+    integers = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*blocks.shape[:2], -1) if bits == 4 else blocks
+    values = (integers.astype(np.float32) - _zero(bits)) * scales[..., None]
     return np.asarray(values.reshape(len(blocks), -1).T)
 
 
-def _quantize(graph: ir.Graph, product: Product) -> None:
+def product_node(operands: Iterable[ir.Value | None], inputs: int, outputs: int, bits: int, block: int) -> ir.Node:
+    """A ``MatMulNBits`` of those sizes."""
+    attributes = {"K": inputs, "N": outputs, "bits": bits, "block_size": block, "accuracy_level": ACCURACY_LEVEL}
+    return ir.node("MatMulNBits", list(operands), attributes, domain=DOMAIN)
+
+
+def _zero(bits: int) -> int:
+    """The operator's zero point where none is given."""
+    return 1 << (bits - 1)
+
+
+def _quantize(graph: ir.Graph, product: Product, bits: int, block: int) -> None:
     matrix = product.matrix()
-    inputs, outputs = matrix.shape
-    blocks = matrix.T.reshape(outputs, inputs // BLOCK, BLOCK)
-    scales = np.abs(blocks).max(axis=2) / (ZERO - 1)
-    scales = np.where(scales > 0, scales, 1).astype(np.float32)
-    integers = np.clip(np.rint(blocks / scales[..., None]), 1 - ZERO, ZERO - 1).astype(np.int16) + ZERO
+    integers, scales = quantize_rows(np.ascontiguousarray(matrix.T), bits, block)
     operands = [
         product.x,
-        shared_initializer(graph, product.name + QUANTIZED, integers.astype(np.uint8)),
+        shared_initializer(graph, product.name + QUANTIZED, integers),
         shared_initializer(graph, product.name + SCALE, scales),
     ]
-    attributes = {"K": inputs, "N": outputs, "bits": BITS, "block_size": BLOCK, "accuracy_level": ACCURACY_LEVEL}
-    replace(graph, product.node, {}, ir.node("MatMulNBits", operands, attributes, domain=DOMAIN))
+    inputs, outputs = matrix.shape
+    replace(graph, product.node, {}, product_node(operands, inputs, outputs, bits, block))

@@ -43,7 +43,7 @@ def save(models: Mapping[str, ir.Model], folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = data_file(models)
-    places: dict[tuple[object, ...], _Place] = {}
+    places: dict[bytes, _Place] = {}
     with (folder / name).open("wb") as stream:
         for model in models.values():
             for value in _large(model.graph):
@@ -69,11 +69,12 @@ def _large(graph: ir.Graph) -> Iterator[ir.Value]:
             yield value
 
 
-def _identity(tensor: ir.TensorProtocol) -> tuple[object, ...]:
-    return tensor.dtype, tuple(tensor.shape), hashlib.sha256(tensor.tobytes()).digest()
+def _identity(tensor: ir.TensorProtocol) -> bytes:
+    # Bytes alone: a table and the head it is tied to are the same bytes in two shapes.
+    return hashlib.sha256(tensor.tobytes()).digest()
 
 
-def _store(value: ir.Value, stream: BinaryIO, places: dict[tuple[object, ...], _Place]) -> None:
+def _store(value: ir.Value, stream: BinaryIO, places: dict[bytes, _Place]) -> None:
     tensor = value.const_value
     if tensor is None or (identity := _identity(tensor)) in places:
         return
@@ -83,7 +84,7 @@ def _store(value: ir.Value, stream: BinaryIO, places: dict[tuple[object, ...], _
 
 
 @contextmanager
-def _external(graph: ir.Graph, name: str, folder: Path, places: Mapping[tuple[object, ...], _Place]) -> Iterator[None]:
+def _external(graph: ir.Graph, name: str, folder: Path, places: Mapping[bytes, _Place]) -> Iterator[None]:
     """While inside, the graph's large tensors are references into the data file."""
     kept = {value: value.const_value for value in _large(graph)}
     try:

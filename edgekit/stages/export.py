@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,7 +10,11 @@ import onnx_ir as ir
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
 from edgekit.errors import ExportError
-from edgekit.stages.quiet import first_line, quiet
+from edgekit.stages.generation_graph import cache_in_place, rotate_before_attention
+from edgekit.stages.parameter_names import name_weights
+from edgekit.stages.quiet import quiet
+from edgekit.stages.quirks import fitted_sample
+from edgekit.stages.reasons import why
 
 OPSET: Final = 20
 
@@ -23,14 +27,19 @@ class Part:
         module: A torch module in float32.
         sample: Example inputs by name, torch tensors, in the order the graph shall have them. No dimension that is
             free may have the size 0 or 1, nor two that are independent the same one: the exporter would fix them.
+            A list of dicts of tensors, such as a cache by layer, becomes inputs named ``past.0.key``.
         outputs: Names of the outputs to keep.
-        axes: Names of the leading dimensions of each input and output; each of these must come out free.
+        axes: The leading dimensions of each input and output: a name must come out free, a number stays. Where an
+            input has a number, or the part is fused, every input must be here with all its dimensions.
+        fused: Whether the exporter may use ONNX Runtime's own operators for its CPU, such as
+            ``com.microsoft.GroupQueryAttention`` for attention over a cache. Such a graph runs on ONNX Runtime alone.
     """
 
     module: Any
     sample: Mapping[str, Any]
     outputs: tuple[str, ...]
-    axes: Mapping[str, tuple[str, ...]]
+    axes: Mapping[str, tuple[str | int, ...]]
+    fused: bool = False
 
 
 def export(part: Part) -> ir.Model:
@@ -45,17 +54,26 @@ def export(part: Part) -> ir.Model:
     with quiet():
         from transformers.exporters import OnnxConfig, OnnxExporter
 
+        config = OnnxConfig(
+            dynamic=True,
+            dynamic_shapes=_free_dimensions(part),
+            opset_version=OPSET,
+            ort_fusions="cpu" if part.fused else None,
+        )
         try:
-            exported = OnnxExporter().export(
-                part.module, dict(part.sample), OnnxConfig(dynamic=True, opset_version=OPSET)
-            )
+            exported = OnnxExporter().export(part.module, dict(fitted_sample(part.module, part.sample)), config)
         except Exception as error:
+            reason = why(error)
             raise ExportError(
-                f"{type(part.module).__name__}: the exporter failed: {first_line(error)}",
-                hint="run again with --debug for its traceback",
+                f"{type(part.module).__name__} cannot be exported: {reason.text}", hint=reason.hint
             ) from error
     model: ir.Model = ir.external_data.load_to_model(exported.program)
+    if part.fused:
+        rotate_before_attention(model)
+        name_weights(model, part.module)
     clean(model, part)
+    if part.fused:
+        cache_in_place(model)
     return model
 
 
@@ -84,20 +102,55 @@ def clean(model: ir.Model, part: Part) -> None:
 
 
 def _order_inputs(graph: ir.Graph, part: Part) -> None:
-    inputs = {value.name: value for value in graph.inputs}
-    unknown = sorted(str(name) for name in set(inputs) - set(part.sample))
-    if unknown:
-        raise ExportError(
-            f"the graph's inputs are {', '.join(sorted(map(str, inputs)))}; expected {', '.join(part.sample)}"
-        )
-    graph.inputs[:] = [inputs[name] for name in part.sample if name in inputs]
+    inputs = {str(value.name): value for value in graph.inputs}
+    names = [name for name, _ in _leaves(part.sample)]
+    if set(inputs) - set(names):
+        raise ExportError(f"the graph's inputs are {', '.join(sorted(inputs))}; expected {', '.join(names)}")
+    graph.inputs[:] = [inputs[name] for name in names if name in inputs]
 
 
-def _name_axes(value: ir.Value, axes: tuple[str, ...]) -> None:
+def _name_axes(value: ir.Value, axes: tuple[str | int, ...]) -> None:
     shape = value.shape
-    if shape is None or any(isinstance(dimension, int) for dimension in shape[: len(axes)]):
-        raise ExportError(
-            f"{value.name}: {' or '.join(axes)} is fixed in the exported graph: {shape}",
-            hint="the exporter took the sample's size for the only one: report it with the model's name",
-        )
+    if shape is None or len(shape) < len(axes):
+        raise ExportError(f"{value.name}: has shape {shape} in the exported graph; expected {axes}")
+    for axis, dimension in zip(axes, shape, strict=False):
+        if isinstance(dimension, int) and isinstance(axis, str):
+            raise ExportError(
+                f"{value.name}: {axis} is fixed in the exported graph: {shape}",
+                hint="the exporter took the sample's size for the only one: report it with the model's name",
+            )
+        if isinstance(dimension, int) and dimension != axis:
+            raise ExportError(f"{value.name}: has shape {shape} in the exported graph; expected {axes}")
     value.shape = ir.Shape([*axes, *shape[len(axes) :]])
+
+
+def _leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The tensors of a sample with their names in the graph."""
+    if not isinstance(values, Mapping | list):
+        yield prefix, values
+        return
+    for name, value in values.items() if isinstance(values, Mapping) else enumerate(values):
+        yield from _leaves(value, f"{prefix}.{name}" if prefix else str(name))
+
+
+def _free_dimensions(part: Part) -> Any:
+    """What ``torch.export`` has to leave free where other dimensions stay; None lets it find out by itself.
+
+    ``DYNAMIC`` makes it fail where such a dimension comes out fixed. A dimension that is free without need costs it
+    minutes in models that reshape images into windows.
+    """
+    import torch
+
+    numbered = any(isinstance(axis, int) for name, _ in _leaves(part.sample) for axis in part.axes.get(name, ()))
+    if not part.fused and not numbered:
+        return None
+
+    def of(name: str, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: of(f"{name}.{key}", item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [of(f"{name}.{index}", item) for index, item in enumerate(value)]
+        free = (index for index, axis in enumerate(part.axes[name]) if isinstance(axis, str))
+        return dict.fromkeys(free, torch.export.Dim.DYNAMIC)
+
+    return {name: of(name, value) for name, value in part.sample.items()}

@@ -7,7 +7,7 @@ changed nothing is an error: a file that claims int8 holds int8.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,8 @@ import onnx_ir as ir
 from edgekit.errors import UsageError
 from edgekit.spec.reader import nearest
 from edgekit.stages import component_files
-from edgekit.stages.blockwise import quantize_blocks
+from edgekit.stages.block_tables import quantize_tables, split_gemms
+from edgekit.stages.blockwise import BITS, BLOCK, quantize_blocks
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.quantize import quantize_embeddings, quantize_products
 from edgekit.stages.smooth import smooth
@@ -34,6 +35,10 @@ class Recipe:
         smooth: Whether activation outliers move into the weights first.
         spare: Share of the products, the most sensitive ones, that stays in float. Needs ``smooth``: sensitivity is
             measured on the smoothed graph.
+        bits: Of a weight, where the products are blockwise.
+        block: Inputs that share a scale there.
+        generates: Whether it is for the components of a generating model: embedding tables and the head, tied or
+            not, then become 8-bit blocks too.
     """
 
     name: str
@@ -41,6 +46,9 @@ class Recipe:
     products: str = ""
     smooth: bool = False
     spare: float = 0
+    bits: int = BITS
+    block: int = BLOCK
+    generates: bool = False
 
     @property
     def variant_name(self) -> str:
@@ -57,6 +65,8 @@ class Recipe:
         return {"optimization.disable_specified_optimizers": "SkipLayerNormFusion"} if self.products else {}
 
 
+DECODE: Final = "decode"  # the component that makes a model a generating one
+
 FP32: Final = Recipe("fp32", "float32")
 
 # From the fastest to the closest; the first that passes is shipped.
@@ -68,19 +78,43 @@ LADDER: Final = (
     FP32,
 )
 
+# A decoder reads all its weights for every token, so fewer bytes are faster. Large blocks read fastest (MatMulNBits at
+# one row: blocks of 128 reach the memory's speed, blocks of 32 half of it), small ones are closer.
+GENERATION_LADDER: Final = (
+    Recipe("int4-blockwise", "int4", "blockwise", bits=4, block=128, generates=True),
+    Recipe("int4-blockwise+fine", "int4", "blockwise", bits=4, generates=True),
+    Recipe("int8-blockwise", "int8", "blockwise", generates=True),
+    FP32,
+)
 
-def ladder(name: str | None) -> tuple[Recipe, ...]:
+
+def ladder(name: str | None, components: Collection[str] = ()) -> tuple[Recipe, ...]:
     """The recipes to try: all in order, or the one asked for.
+
+    Args:
+        name: A recipe's; all where None.
+        components: Of the model, which decide what fits it: one that decodes is generating.
 
     Raises:
         UsageError: No such recipe.
     """
+    fitting = GENERATION_LADDER if DECODE in components else LADDER
     if name is None:
-        return LADDER
-    names = tuple(recipe.name for recipe in LADDER)
+        return fitting
+    names = tuple(recipe.name for recipe in fitting)
     if name not in names:
         raise UsageError(f"{name!r} is no recipe", hint=nearest(name, names) or f"recipes: {', '.join(names)}")
-    return tuple(recipe for recipe in LADDER if recipe.name == name)
+    return tuple(recipe for recipe in fitting if recipe.name == name)
+
+
+def check_name(name: str | None) -> None:
+    """Refuse the name of a recipe that no model has, before anything is loaded.
+
+    Raises:
+        UsageError: No such recipe.
+    """
+    if name is not None and name not in {recipe.name for recipe in GENERATION_LADDER}:
+        ladder(name)
 
 
 def make(recipe: Recipe, fp32: Path, calibrations: Mapping[str, Calibration], folder: Path) -> str:
@@ -104,7 +138,7 @@ def make(recipe: Recipe, fp32: Path, calibrations: Mapping[str, Calibration], fo
         for what, count in _change(recipe, model, calibrations[component]):
             done[what] = done.get(what, 0) + count
     component_files.save(models, folder)
-    return ", ".join(f"{count} {what}" for what, count in done.items()) or "nothing changed"
+    return ", ".join(f"{count} {what}" for what, count in done.items() if count) or "nothing changed"
 
 
 def _change(recipe: Recipe, model: ir.Model, calibration: Calibration) -> Iterator[tuple[str, int]]:
@@ -115,10 +149,21 @@ def _change(recipe: Recipe, model: ir.Model, calibration: Calibration) -> Iterat
         yield "products int8", quantize_products(model, spare=spared)
         if spared:
             yield "products spared", len(spared)
+    elif recipe.products == "blockwise" and recipe.generates:
+        split_gemms(model)
+        yield "tables int8 by blocks", quantize_tables(model)
+        counts = quantize_blocks(model, bits=recipe.bits, block=recipe.block, outputs=_vocabulary(model))
+        yield f"products int{recipe.bits} by blocks", counts
     elif recipe.products == "blockwise":
-        yield "products int8 by blocks", quantize_blocks(model)
-    if recipe.products:
+        yield f"products int{recipe.bits} by blocks", quantize_blocks(model, bits=recipe.bits, block=recipe.block)
+    if recipe.products and not recipe.generates:
         yield "embedding tables int8 by rows", quantize_embeddings(model)
+
+
+def _vocabulary(model: ir.Model) -> int:
+    """The last size of the graph's logits; 0 where it gives none."""
+    shapes = [value.shape for value in model.graph.outputs if value.name == "logits" and value.shape is not None]
+    return shapes[0][-1] if shapes and isinstance(shapes[0][-1], int) else 0
 
 
 def _most_sensitive(calibration: Calibration, share: float) -> Sequence[str]:

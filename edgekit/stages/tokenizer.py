@@ -29,8 +29,13 @@ def load_tokenizer(folder: Path) -> Any:
             ) from error
 
 
-def tokenizer_json(tokenizer: Any, folder: Path) -> bytes:
+def tokenizer_json(tokenizer: Any, folder: Path, *, generates: bool = False) -> bytes:
     """The content of ``tokenizer.json``, without padding and truncation.
+
+    Args:
+        tokenizer: From :func:`load_tokenizer`.
+        folder: The checkpoint's, for errors.
+        generates: Whether the model continues text: the side it pads on is then the generating loop's business.
 
     Raises:
         CheckpointError: The tokenizer has no fast form.
@@ -42,7 +47,7 @@ def tokenizer_json(tokenizer: Any, folder: Path) -> bytes:
             f"{folder}: the tokenizer has no fast form, and devices only read {FILE}",
             hint="convert it with transformers' AutoTokenizer(use_fast=True).save_pretrained",
         )
-    if tokenizer.padding_side != "right" or tokenizer.truncation_side != "right":
+    if tokenizer.truncation_side != "right" or (tokenizer.padding_side != "right" and not generates):
         raise ExportError("the tokenizer pads or truncates on the left, which bundles do not carry yet")
     from tokenizers import Tokenizer
 

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from edgekit.errors import ExportError
 from edgekit.spec.parity import Check
-from edgekit.stages import blockwise, component_files, quantize, smooth
+from edgekit.stages import block_tables, blockwise, component_files, quantize, smooth
 from edgekit.stages.products import Matrix, constant
 
 # Half a step, and the rounding of two float32 operations on values up to 127 steps.
@@ -103,7 +103,7 @@ def _compare(model: ir.Model, float_graph: ir.Graph) -> WeightReport:
         if not distance <= worst:  # NaN counts as the worst
             worst, worst_name = distance, name
     known = {name + suffix for name in original for suffix in _SUFFIXES}
-    changed += [name for name in found if name not in known and not name.endswith(smooth.SUFFIX)]
+    changed += [name for name in found if name not in known and not name.endswith((smooth.SUFFIX, block_tables.FACTOR))]
     return WeightReport(worst, worst_name, quantized, same, tuple(changed), _largest_pair(model.graph))
 
 
@@ -124,8 +124,18 @@ def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, 
     if not np.isfinite(scale).all() or (scale <= 0).any():
         return float("inf")
     if form is _BLOCKS:
-        values = blockwise.dequantize(found[stored + form.integers], scale)
-        step = np.repeat(scale, blockwise.BLOCK, axis=1).T
+        integers = found[stored + form.integers]
+        # Two numbers share a byte where the blocks have half the weight's bytes.
+        bits = 8 * integers[0].size // original.shape[0]
+        values = blockwise.dequantize(integers, scale, bits)
+        step = np.repeat(scale, integers.shape[2] * 8 // bits, axis=1).T
+    elif form in (_ROWS, _ROW_BLOCKS):
+        values = block_tables.dequantize_rows(found[stored + form.integers], scale)
+        step = np.repeat(scale, values.shape[1] // scale.shape[1], axis=1)
+        if form is _ROWS and stored + _ROW_BLOCKS.integers in found:  # its twin, for the head
+            twin = found[stored + _ROW_BLOCKS.integers]
+            if not np.array_equal(twin.reshape(len(twin), -1), found[stored + form.integers]):
+                return float("inf")
     else:
         values = found[stored + form.integers].astype(np.float64) * scale
         step = np.broadcast_to(scale, values.shape)
@@ -142,17 +152,20 @@ class _Form:
 
 _INT8: Final = _Form(quantize.QUANTIZED, quantize.SCALE)
 _BLOCKS: Final = _Form(blockwise.QUANTIZED, blockwise.SCALE)
+_ROWS: Final = _Form(block_tables.ROWS, block_tables.SCALE)
+_ROW_BLOCKS: Final = _Form(block_tables.BLOCKS, block_tables.SCALE)
+_FORMS: Final = (_INT8, _BLOCKS, _ROWS, _ROW_BLOCKS)
 _SUFFIXES: Final = tuple(
     smoothed + part
     for smoothed in ("", ".smoothed")
-    for part in ("", _INT8.integers, _INT8.scale, _BLOCKS.integers, _BLOCKS.scale)
+    for part in ("", *(suffix for form in _FORMS for suffix in (form.integers, form.scale)))
 )
 
 
 def _stored_as(name: str, found: Mapping[str, Matrix]) -> _Form | None:
     if name in found:
         return _INT8
-    for form in (_INT8, _BLOCKS):
+    for form in _FORMS:
         if name + form.integers in found:
             if name + form.scale not in found:
                 raise ExportError(f"{name}: its integers have no scale {name + form.scale}")

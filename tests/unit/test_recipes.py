@@ -11,7 +11,7 @@ from edgekit.stages.blockwise import dequantize, quantize_blocks
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.products import constant
 from edgekit.stages.quantize import PAIR_LIMIT, column_scales, pair_sums, quantize_products, symmetric
-from edgekit.stages.recipes import LADDER, ladder, make
+from edgekit.stages.recipes import GENERATION_LADDER, LADDER, check_name, ladder, make
 from edgekit.stages.smooth import smooth
 from edgekit.stages.weights import compare_weights
 
@@ -100,7 +100,9 @@ def saved(folder):
     return folder / "fp32", Calibration(folder / "fp32", "model", [{"x": inputs()}], folder / "work")
 
 
-@pytest.mark.parametrize("recipe", LADDER, ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize(
+    "recipe", [*LADDER, *GENERATION_LADDER], ids=lambda recipe: f"{recipe.name}-{recipe.generates}"
+)
 def test_every_recipe_writes_weights_that_check_out(recipe, tmp_path):
     fp32, calibration = saved(tmp_path)
     changed = make(recipe, fp32, {"model": calibration}, tmp_path / "made")
@@ -120,3 +122,21 @@ def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(UsageError) as caught:
         ladder("int8-dynamik")
     assert "int8-dynamic" in caught.value.hint
+
+
+def test_what_decodes_climbs_another_ladder():
+    assert ladder(None, ("prefill", "decode"))[0].bits == 4
+    assert ladder(None, ("model",)) == LADDER == ladder(None)
+    assert ladder("int8-blockwise", ("encoder", "prefill", "decode"))[0].generates
+    with pytest.raises(UsageError):
+        ladder("int8-dynamic", ("prefill", "decode"))
+
+
+@pytest.mark.parametrize("name", [None, *(recipe.name for recipe in (*LADDER, *GENERATION_LADDER))])
+def test_every_recipe_has_a_known_name(name):
+    check_name(name)
+
+
+def test_a_name_that_no_ladder_has_is_refused_early():
+    with pytest.raises(UsageError, match="int3-blockwise"):
+        check_name("int3-blockwise")

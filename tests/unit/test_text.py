@@ -109,7 +109,7 @@ def test_a_panic_in_the_tokenizer_is_a_typed_error():
         pass
 
     class Panicking:
-        def encode(self, _):
+        def encode(self, *_, **__):
             raise PanicException("index out of bounds")
 
     encoder._tokenizer = Panicking()
@@ -121,7 +121,7 @@ def test_an_interrupt_is_not_swallowed():
     encoder = TextEncoder(tokenizer_json(), SETTINGS)
 
     class Interrupted:
-        def encode(self, _):
+        def encode(self, *_, **__):
             raise KeyboardInterrupt
 
     encoder._tokenizer = Interrupted()
