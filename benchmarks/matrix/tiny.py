@@ -84,6 +84,8 @@ def shrunk(config: Any) -> dict[str, Any]:
     for name, value in found.items():
         if hasattr(value, "to_dict") and hasattr(value, "model_type"):
             arguments[name] = {"model_type": value.model_type, **shrunk(value)}
+            if hasattr(value, "depths") and getattr(value, "out_features", None):
+                arguments[name]["out_features"] = list(value.out_features)  # a backbone's stages, not in vars()
         elif name == "vocab_size" or name.endswith("_vocab_size"):
             if isinstance(value, int) and value > VOCABULARY:
                 arguments[name] = VOCABULARY
