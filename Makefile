@@ -9,16 +9,20 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 PIP_FLAGS ?=
 BUNDLE ?= bundles/minilm
 
+# make matrix MATRIX_FLAGS="--only llama" or "--resume"
+MATRIX_WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
+MATRIX_FLAGS ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_EXTRAS := export,demo
 DEV_EXTRAS := export,demo,dev
 DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
-SOURCES := edgekit tests benchmarks
+SOURCES := edgekit tests benchmarks models
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-wheel lint format bench clean
+.PHONY: help demo demo-summarize models test test-all test-wheel lint format bench matrix clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -29,6 +33,13 @@ demo: $(DEMO_READY) ## fresh machine to a verified bundle of MiniLM for all targ
 	$(BIN)/edgekit inspect $(BUNDLE)
 	$(BIN)/edgekit run $(BUNDLE) "The film was dreadful." "I hated that movie." "The film was developed."
 	$(BIN)/edgekit bench $(BUNDLE)
+
+models: $(DEMO_READY) ## train the reference models that are not in the cache yet (a quarter of an hour) and print what they reach
+	$(BIN)/python models/all.py
+
+demo-summarize: $(DEMO_READY) ## train the docstring summarizer (minutes, once), export it, and let the bundle write a summary
+	$(BIN)/edgekit export docstring-summarizer -t all -o bundles/docstring-summarizer --replace
+	$(BIN)/edgekit run bundles/docstring-summarizer --file docs/some-docstrings.txt
 
 test: lint ## lint and types, then every test but the long ones
 	$(BIN)/python -m pytest -m "not long"
@@ -50,6 +61,9 @@ format: $(DEV_READY) ## let ruff fix what it can
 
 bench: $(DEMO_READY) ## the figures of README.md, measured here (peers are installed beside, into benchmarks/envs)
 	PIP_FLAGS="$(PIP_FLAGS)" $(BIN)/python benchmarks/figures.py
+
+matrix: $(DEV_READY) ## prove every architecture on a tiny random model, write docs/architectures.md (long)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.matrix --workers $(MATRIX_WORKERS) $(MATRIX_FLAGS)
 
 clean: ## remove environments, bundles and caches
 	rm -rf $(VENV) build dist bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,9 +18,10 @@ import device_install
 import export_cost
 import host_facts
 import peers
+import task_start
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("export", "cold", "peers", "install")
+PARTS = ("export", "cold", "tasks", "peers", "install")
 
 
 def main() -> None:
@@ -40,6 +41,9 @@ def main() -> None:
     if "cold" in arguments.only:
         result["cold"] = cold_start.measure(bundle, runs=arguments.runs)
         print(cold_start.render(result["cold"]))
+    if "tasks" in arguments.only:
+        result["tasks"] = task_start.measure(bundle.parent, runs=arguments.runs)
+        print(task_start.render(result["tasks"]))
     if "peers" in arguments.only:
         result["peers"] = peers.measure(bundle, ROOT / "benchmarks" / "envs", replicates=arguments.replicates)
         print(peers.render(result["peers"]))

@@ -60,6 +60,18 @@ def model(name: str) -> ModelCard:
     return known[name]
 
 
+def training_code() -> Path:
+    """The folder of ``train.py`` and ``training/``, which make the models that are trained on the user's machine.
+
+    Raises:
+        RecordError: It is missing.
+    """
+    folder = Path(str(_folder("models")))
+    if not (folder / "train.py").is_file():
+        raise RecordError(f"{folder}: edgekit's own training code is missing", hint="install edgekit again")
+    return folder
+
+
 def expand_targets(names: Iterable[str]) -> tuple[str, ...]:
     """Target names without doubles, in the order given, ``all`` replaced by every target.
 

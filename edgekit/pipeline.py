@@ -17,6 +17,7 @@ from edgekit.runtime.answers import WORST
 from edgekit.runtime.host import detect_host
 from edgekit.runtime.loading import open_variant
 from edgekit.spec.manifest import Manifest, Variant
+from edgekit.spec.model import Trained
 from edgekit.spec.parity import BUDGETS, Budget, Parity
 from edgekit.spec.progress import Progress
 from edgekit.spec.target import Target
@@ -32,6 +33,7 @@ from edgekit.stages import (
     package,
     recipes,
     reference,
+    train,
     weights,
 )
 from edgekit.stages.calibrate import Calibration
@@ -39,6 +41,7 @@ from edgekit.stages.data import Dataset
 from edgekit.stages.evidence import Setting, Trial
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
+from edgekit.stages.untrained import untrained
 
 # A self-test on another CPU may differ this much from the build machine's worst golden case.
 SELF_TEST_SLACK: Mapping[str, float] = {"float32": 1e-4, "int8": 5e-3, "int4": 1e-2}
@@ -53,7 +56,7 @@ class BuildRequest:
         targets: Names of targets.
         output: The bundle's folder.
         task: A Hugging Face task name; from the checkpoint where None.
-        data: A file to calibrate and judge on; the built-in corpus where None.
+        data: A file to calibrate and judge on; the model's own or the built-in corpus where None.
         recipe: The only recipe to try; all in order where None.
         revision: Of the hub id.
         token: For the hub.
@@ -133,6 +136,7 @@ def _prepare(
 ) -> _Bench:
     work = folder / "work"
     work.mkdir()
+    _train(request.model, progress)
     with progress.stage("fetch"):
         checkpoint = fetch.fetch(
             request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle
@@ -140,10 +144,12 @@ def _prepare(
     with progress.stage("load the reference"):
         task = reference.resolve_task(checkpoint, request.task)
         original = reference.load_reference(checkpoint, task, work)
-        dataset = dataset or original.builtin() or _no_data(original)
+        own = data.read_apart(*checkpoint.own_data) if checkpoint.own_data else None
+        dataset = dataset or own or original.builtin() or _no_data(original)
         dataset.require(original.columns)
     with progress.stage("export"):
-        graphs = {name: export.export(part) for name, part in original.parts().items()}
+        parts = original.parts()
+        graphs = {name: export.export(part) for name, part in parts.items()}
         rewrites: Counter[str] = Counter()
         for graph in graphs.values():
             rewrites.update(optimize.optimize(graph))
@@ -157,6 +163,7 @@ def _prepare(
             original,
             dataset,
             samples_min=max(budget.samples_min for budget in budgets.values()),
+            doubts=untrained(part.module for part in parts.values()),
             advance=progress.advance,
         )
     feeds = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
@@ -180,6 +187,14 @@ def _prepare(
         folder=folder,
         budgets=budgets,
     )
+
+
+def _train(model: str, progress: Progress) -> None:
+    """Train a model of the catalog that has to be trained and is not yet: minutes, so it is a stage of its own."""
+    card = catalog.models().get(model)
+    if card and isinstance(card.origin, Trained) and train.cached(card) is None:
+        with progress.stage("train"):
+            train.trained(card, progress.advance)
 
 
 def _no_data(original: reference.Reference) -> Dataset:

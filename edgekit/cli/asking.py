@@ -42,7 +42,7 @@ def ask(model: Model, inputs: Sequence[str], options: Mapping[str, Any]) -> list
     Raises:
         UsageError: The task has no such option.
     """
-    known = _options(model.__call__)  # its own, not Model's
+    known = _options(model.__call__)
     for name in options:
         if name not in known:
             raise UsageError(
@@ -50,7 +50,7 @@ def ask(model: Model, inputs: Sequence[str], options: Mapping[str, Any]) -> list
                 hint=nearest(name, known) or f"its options: {', '.join(known)}",
             )
     answers: list[Any] = model([_fields(text) for text in inputs], **options)
-    return answers
+    return [answers] if model.unwraps_one and len(inputs) == 1 else answers
 
 
 def stream(model: Model, text: str, options: Mapping[str, Any]) -> Iterator[str] | None:
@@ -87,11 +87,7 @@ def show(inputs: Sequence[str], answers: Sequence[Any], model: Model, screen: Sc
 
 
 def _options(asked: Callable[..., Any]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name, parameter in inspect.signature(asked).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    )
+    return tuple(inspect.signature(asked).parameters)[1:]  # the first are the inputs
 
 
 def _cell(value: Any) -> str:

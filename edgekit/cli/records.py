@@ -11,6 +11,7 @@ from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 
 if TYPE_CHECKING:
     from edgekit.runtime.host import Host
+    from edgekit.spec.model import ModelCard
     from edgekit.spec.target import Target
 
 
@@ -49,39 +50,14 @@ def models(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFla
     screen = Screen.of(context, as_json=as_json, debug=debug)
     known = catalog.models()
     if screen.json:
-        screen.result(
-            {
-                name: {
-                    "summary": card.summary,
-                    "task": card.task,
-                    "hub_id": card.hub_id,
-                    "revision": card.revision,
-                    "license": card.license,
-                    "weights_sha256": card.weights_sha256,
-                    "package": card.package,
-                }
-                for name, card in known.items()
-            }
-        )
+        screen.result({name: _model_json(card) for name, card in known.items()})
         return
     from edgekit.cli.render import grid, heading
 
     screen.show(heading("Models"))
-    for name, card in known.items():
-        screen.show(
-            "",
-            grid(
-                [
-                    ("name", name),
-                    ("what it is", card.summary),
-                    ("task", card.task),
-                    ("source", card.hub_id),
-                    ("revision", card.revision),
-                    ("licence", card.license),
-                    ("also on PyPI", card.package or ""),
-                ]
-            ),
-        )
+    for card in known.values():
+        described = [("name", card.name), ("what it is", card.summary), ("task", card.task)]
+        screen.show("", grid([*described, *_origin(card), ("licence", card.license)]))
     screen.show("", "  edgekit export MODEL also takes a local folder or a hub id.")
 
 
@@ -102,6 +78,34 @@ def complete_model(incomplete: str) -> list[tuple[str, str]]:
 
 def _fits(target: Target, host: Host) -> bool:
     return not target.missing_on(host.architecture, host.cpu_features)
+
+
+def _origin(card: ModelCard) -> list[tuple[str, str]]:
+    from edgekit.spec.model import Trained
+    from edgekit.stages.train import cached
+
+    origin = card.origin
+    if isinstance(origin, Trained):
+        folder = cached(card)
+        return [("source", "trained on this machine"), ("it is in", str(folder) if folder else "not trained yet")]
+    return [("source", origin.hub_id), ("revision", origin.revision), ("also on PyPI", origin.package or "")]
+
+
+def _model_json(card: ModelCard) -> dict[str, object]:
+    from edgekit.spec.model import Trained
+    from edgekit.stages.train import cached
+
+    origin = card.origin
+    document: dict[str, object] = {"summary": card.summary, "task": card.task, "license": card.license}
+    if isinstance(origin, Trained):
+        folder = cached(card)
+        return document | {"trained_by": origin.trainer, "folder": str(folder) if folder else None}
+    return document | {
+        "hub_id": origin.hub_id,
+        "revision": origin.revision,
+        "weights_sha256": origin.weights_sha256,
+        "package": origin.package,
+    }
 
 
 def _targets_json(known: Mapping[str, Target], host: Host) -> dict[str, object]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from edgekit.errors import InputError, IntegrityError, UsageError
+from edgekit.errors import UsageError
 from edgekit.runtime.answers import Input, Raw, sigmoid, softmax
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
-from edgekit.runtime.text import TextEncoder, check_inputs, equal_lengths, texts_of
+from edgekit.runtime.text_graph import TextGraph, fields, listed
 from edgekit.spec.settings.labels import ACTIVATIONS, LabelSettings
-from edgekit.spec.settings.text import TextSettings
 
 RAW_KINDS = {"softmax": "logits", "sigmoid": "flags", "none": "value"}
 
@@ -29,69 +28,68 @@ class TextClassifier(Model):
     def __init__(self, opened: Opened) -> None:
         super().__init__(opened)
         self._settings = opened.section(LabelSettings)
-        text = opened.section(TextSettings)
         self.labels = self._settings.labels
-        check_inputs(self.manifest.components["model"].inputs)
-        self._text = TextEncoder(opened.read(text.tokenizer), text)
-        self._session = opened.session()
+        self._graph = TextGraph(opened)
 
     def __call__(
         self,
-        inputs: str | Sequence[str],
+        inputs: str | Mapping[str, str] | Sequence[str | Mapping[str, str]],
         *,
-        top_k: int | None = 1,
+        top_k: int | Literal[""] | None = "",
         function_to_apply: str | None = None,
         batch_size: int = 8,
-    ) -> list[Any]:
+    ) -> Any:
         """Labels with scores.
 
         Args:
-            inputs: A text, or texts.
-            top_k: Labels for each text, the most likely first; None gives all.
+            inputs: A text, or ``{"text": str, "text_pair": str}``, or a list of them.
+            top_k: Labels for each input, the most likely first; None gives all. Left out, each input has one label
+                and no list around it.
             function_to_apply: ``softmax``, ``sigmoid`` or ``none``; the model's own where None.
-            batch_size: Texts run at once, at most.
+            batch_size: Inputs run at once, at most.
 
         Returns:
-            With ``top_k`` 1 a ``{"label": str, "score": float}`` for each text; otherwise a list of them for each.
+            With ``top_k`` a list of ``{"label": str, "score": float}`` for an input, and a list of such lists for a
+            list. Left out, one of these for a ``dict``, and a list of them for a list; and, as the pipeline has it,
+            for a single ``str`` a list too.
 
         Raises:
-            InputError: An item is no text.
-            UsageError: ``function_to_apply``, ``top_k`` or ``batch_size`` makes no sense, or the model is closed.
+            InputError: An item is no text and no pair of texts.
+            UsageError: An argument makes no sense, or the model is closed.
             HostError: ONNX Runtime failed.
         """
         activation = function_to_apply or self._settings.activation
         if activation not in ACTIVATIONS:
             raise UsageError(f"function_to_apply {activation!r}: expected {', '.join(ACTIVATIONS)}")
-        if top_k is not None and top_k < 1:
+        if isinstance(top_k, str) and top_k:
+            raise UsageError(f"top_k {top_k!r}: expected an integer of at least 1, or None for all")
+        count = 1 if top_k == "" else top_k
+        if count is not None and (isinstance(count, str | bool) or count < 1):
             raise UsageError(f"top_k {top_k}: expected at least 1, or None for all")
-        texts = [inputs] if isinstance(inputs, str) else inputs
-        answers = [
-            best_labels(scores, self.labels, top_k) for scores in activate(self._logits(texts, batch_size), activation)
-        ]
-        return [answer[0] for answer in answers] if top_k == 1 else answers
+        items, single = listed(inputs)
+        scores = [activate(row, activation) for row in self._logits(items, batch_size)]
+        answers: list[Any] = [best_labels(row, self.labels, count) for row in scores]
+        if top_k == "":
+            answers = [answer[0] for answer in answers]
+            return answers[0] if isinstance(inputs, Mapping) else answers
+        return answers[0] if single else answers
 
     def raw(self, inputs: Sequence[Input], *, batch_size: int = 1) -> list[Raw]:
-        """``{"logits": (labels,)}`` for ``{"text": str}``; ``flags`` for several labels, ``value`` for a regression."""
-        name = RAW_KINDS[self._settings.activation]
-        return [{name: row} for row in self._logits(texts_of(inputs), batch_size)]
+        """``{"logits": (labels,)}`` (or ``flags`` for several labels, ``value`` for a regression).
 
-    def _logits(self, texts: Sequence[str], batch_size: int) -> npt.NDArray[np.float32]:
-        if not isinstance(texts, Sequence | np.ndarray):
-            raise InputError(f"expected a str or a list of str, got {type(texts).__name__}")
-        if batch_size < 1:
-            raise UsageError(f"batch_size {batch_size}: expected at least 1")
-        ids = self._text.encode(texts)
-        logits = np.empty((len(ids), len(self.labels)), np.float32)
-        for batch in equal_lengths(ids, batch_size):
-            feeds = self._text.batch([ids[row] for row in batch], self._session.inputs)
-            rows = self._session.run(feeds)[self._settings.output]
-            if rows.shape != (len(batch), len(self.labels)):
-                raise IntegrityError(
-                    f"{self.variant.graph_path('model')}: {self._settings.output} has shape {rows.shape}, "
-                    f"expected {(len(batch), len(self.labels))}"
-                )
-            logits[batch] = rows
-        return logits
+        Inputs are ``{"text": str}``, with a ``text_pair`` where the model reads pairs.
+        """
+        name = RAW_KINDS[self._settings.activation]
+        return [{name: row} for row in self._logits(inputs, batch_size)]
+
+    def _logits(self, items: Sequence[Any], batch_size: int) -> list[npt.NDArray[np.float32]]:
+        encoded = []
+        for index, item in enumerate(items):
+            asked = fields(item, index, ("text",), ("text_pair",))
+            encoded.append(self._graph.encoder.encode(asked["text"], asked.get("text_pair"), where=f"input {index}: "))
+        output = self._settings.output
+        answers = self._graph.run(encoded, {output: (len(self.labels),)}, batch_size)
+        return [answer[output] for answer in answers]
 
 
 def activate(logits: npt.NDArray[np.float32], activation: str) -> npt.NDArray[np.float64]:

@@ -1,7 +1,8 @@
 """The decoding loop: one run of the prefill graph over the prompts, then one of the decode graph for every token.
 
-The cache lives in buffers that are allocated once. A decode graph reads ``past.*`` from one of two buffers of a
-layer and writes ``present.*`` into the other; for the next step they change places. No cache passes through Python.
+The cache lives in buffers that are allocated once. A decode graph whose caches name their third size ``capacity``
+appends to them in place. Any other reads ``past.*`` from one of two buffers of a layer and writes ``present.*`` into
+the other; for the next step they change places. No cache passes through Python.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from edgekit.errors import InputError, IntegrityError
 from edgekit.runtime.binding import Binding, Buffer
-from edgekit.runtime.sampling import GenerationOptions, Sampler, Scores, Tokens
+from edgekit.runtime.sampling import GenerationOptions, Rule, Sampler, Scores, Tokens
 from edgekit.runtime.session import Session
 from edgekit.spec.manifest import Tensor
 
@@ -27,6 +28,7 @@ _PAST: Final = "past."
 _PRESENT: Final = "present."
 _CROSS: Final = "cross."
 _LOGITS: Final = "logits"
+_CAPACITY: Final = "capacity"
 _KEPT: Final = "logit_positions"
 
 
@@ -78,10 +80,12 @@ class Decoder:
         *,
         encoded: Mapping[str, npt.NDArray[Any]] | None = None,
         stop: Stop | None = None,
+        rule: Rule | None = None,
     ) -> Iterator[Step]:
         """Generate token by token, until every row has ended or has ``max_new_tokens``.
 
-        A row also ends where the longest prompt and what was generated reach the model's last position.
+        A row also ends where the longest prompt and what was generated reach the model's last position. Prompts and
+        options are checked at once, the graphs run as the steps are asked for.
 
         Args:
             prompts: Token ids of each row, at least one each; shorter rows are padded on the left.
@@ -89,6 +93,7 @@ class Decoder:
             encoded: What the prefill and decode graphs take beside the decoder's own tokens, by name: the encoder's
                 states and mask, (batch, ...).
             stop: Asked for every counting token.
+            rule: Of the task's own, applied after those of the options.
 
         Raises:
             InputError: A prompt is empty, too long, or holds what is no token.
@@ -98,19 +103,21 @@ class Decoder:
         rows = _Rows(prompts, self._pad_id)
         limit = self._limit(rows.width, options.max_new_tokens)
         rows.reserve(limit)
-        sampler = Sampler(options, prompt_length=rows.width, vocabulary=self.vocabulary)
+        sampler = Sampler(options, prompt_length=rows.width, vocabulary=self.vocabulary, rule=rule)
         run = _Run(self._prefill, self._decode, rows, self._past, self._cross, encoded or {})
-        eos = np.array(options.eos_ids, dtype=np.int64)
+        return self._steps(run, rows, sampler, _Ends(np.array(options.eos_ids, dtype=np.int64), limit, stop))
+
+    def _steps(self, run: _Run, rows: _Rows, sampler: Sampler, ends: _Ends) -> Iterator[Step]:
         logits = run.prefill(self._logits, 1)[:, 0]
         ended = np.zeros(rows.batch, dtype=np.bool_)
-        for count in range(1, limit + 1):
+        for count in range(1, ends.limit + 1):
             tokens = sampler.choose(logits, rows.so_far, rows.starts)
             tokens[ended] = self._pad_id
             rows.append(tokens)
-            live, ended = ~ended, ended | np.isin(tokens, eos) | (count == limit)
-            if stop is not None:
+            live, ended = ~ended, ended | np.isin(tokens, ends.eos) | (count == ends.limit)
+            if ends.stop is not None:
                 for row in np.flatnonzero(live):
-                    ended[row] |= stop(int(row), int(tokens[row]))
+                    ended[row] |= ends.stop(int(row), int(tokens[row]))
             yield Step(tokens, live, ended.copy())
             if ended.all():
                 return
@@ -168,6 +175,15 @@ class Decoder:
                 hint="shorten the prompt",
             )
         return min(wanted, self._max_positions - width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    """What ends a row."""
+
+    eos: Tokens
+    limit: int
+    stop: Stop | None
 
 
 class _Rows:
@@ -229,7 +245,9 @@ class _Run:
         self._takes = {tensor.name: tensor for tensor in decode.inputs}
         self._cross = cross
         self._encoded = encoded
-        self._layers = [_Layer(tensor, rows.batch, rows.capacity) for tensor in past]
+        self._in_place = all(tensor.shape[2:3] == (_CAPACITY,) for tensor in past)
+        room = rows.width if self._in_place else rows.capacity
+        self._layers = [_Layer(tensor, rows.batch, room, single=self._in_place) for tensor in past]
         self._mask = np.ones((rows.batch, rows.capacity), dtype=np.int64)
         self._mask[:, : rows.width] = np.arange(rows.width) >= rows.starts[:, None]
 
@@ -269,7 +287,7 @@ class _Run:
             if rows.batch > 1:  # a row of another length lies elsewhere
                 self._masks.view(rows.batch, total)[:] = self._mask[:, :total]
             step.input("attention_mask", self._masks, (rows.batch, total))
-        for layer in self._layers:
+        for layer in self._layers if not self._in_place else ():
             step.input(layer.past, layer.front, layer.shape(total - 1))
             step.output(layer.present, layer.back, layer.shape(total))
         step.run()
@@ -291,6 +309,11 @@ class _Run:
             self._masks.view(*self._mask.shape)[:] = self._mask
         self._answer = Buffer(logits.dtype, rows.batch * vocabulary)
         step.output(_LOGITS, self._answer, (rows.batch, 1, vocabulary))
+        for layer in self._layers if self._in_place else ():
+            layer.spread(rows.width, rows.capacity)
+            shape = layer.shape(rows.capacity)
+            step.input(layer.past, layer.front, shape)
+            step.output(layer.present, layer.front, shape)
         for name, array in self._encoded.items():
             if name in self._takes:
                 _bind(step, self._takes[name], array)
@@ -323,7 +346,14 @@ class _Layer:
         """The tensor's shape when it holds so many positions."""
         return (self._batch, *(length if isinstance(size, str) else size for size in self._sizes))
 
+    def spread(self, length: int, capacity: int) -> None:
+        """Lay the first ``length`` positions out in one buffer with room for ``capacity`` of them."""
+        wide = Buffer(self.front.dtype, math.prod(self.shape(capacity)))
+        wide.view(*self.shape(capacity))[:, :, :length] = self.front.view(*self.shape(length))
+        self.front = self.back = wide
+
     def swap(self) -> None:
+        """What was made is what was."""
         self.front, self.back = self.back, self.front
 
 

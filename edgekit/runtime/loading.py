@@ -13,7 +13,7 @@ from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
 from edgekit.runtime.selection import check_host
 from edgekit.runtime.session import onnxruntime_version
-from edgekit.runtime.tasks import CLASSES
+from edgekit.runtime.tasks import CLASSES, OTHER_USES
 from edgekit.spec.manifest import Variant
 from edgekit.spec.task import canonical
 
@@ -39,11 +39,7 @@ def load(
         HostError: This host cannot run it; the message says why.
         UsageError: There is no such variant, or ``threads`` makes no sense.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
-    bundle = Bundle.open(Path(path))
-    chosen = check_host(bundle.manifest, detect_host(), onnxruntime_version(), variant)
-    return open_variant(bundle, chosen, threads=threads, spin=spin)
+    return _open(Path(path), None, variant=variant, threads=threads, spin=spin)
 
 
 def pipeline(task: str, model: str | os.PathLike[str], *, threads: int | None = None, spin: bool = False) -> Model:
@@ -56,28 +52,50 @@ def pipeline(task: str, model: str | os.PathLike[str], *, threads: int | None = 
         spin: See :func:`load`.
 
     Raises:
-        UsageError: The bundle is for another task.
+        UsageError: The bundle cannot be used for that task.
         IntegrityError: See :func:`load`.
         HostError: See :func:`load`.
     """
-    opened = load(model, threads=threads, spin=spin)
-    if canonical(task) != opened.manifest.task:
-        opened.close()
-        raise UsageError(f"{model}: is a bundle for {opened.manifest.task}, not for {task}")
-    return opened.named(task)
+    return _open(Path(model), canonical(task), variant=None, threads=threads, spin=spin).named(task)
 
 
-def open_variant(bundle: Bundle, variant: Variant, *, threads: int | None = None, spin: bool = False) -> Model:
+def open_variant(
+    bundle: Bundle, variant: Variant, *, use: str | None = None, threads: int | None = None, spin: bool = False
+) -> Model:
     """Open one variant of an open bundle without asking whether this host is one of its targets.
 
     The build side judges variants for other CPUs with this; a device calls :func:`load`.
 
+    Args:
+        bundle: The open bundle.
+        variant: One of its variants.
+        use: The task it shall be used for; the bundle's own where None.
+        threads: See :func:`load`.
+        spin: See :func:`load`.
+
     Raises:
+        UsageError: The bundle cannot be used for that task.
         IntegrityError: A file is not, byte for byte, what the manifest lists.
         HostError: This onnxruntime cannot run it.
     """
-    module, _, name = CLASSES[bundle.manifest.task].partition(":")
+    module, _, name = _class_for(bundle.manifest.task, use).partition(":")
     opened = Opened(bundle, variant, detect_host(), threads=threads or usable_threads(), spin=spin)
     model: Model = getattr(import_module(f"edgekit.runtime.{module}"), name)(opened)
     opened.loaded()
     return model
+
+
+def _open(path: Path, use: str | None, *, variant: str | None, threads: int | None, spin: bool) -> Model:
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
+    bundle = Bundle.open(path)
+    chosen = check_host(bundle.manifest, detect_host(), onnxruntime_version(), variant)
+    return open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+
+
+def _class_for(task: str, use: str | None) -> str:
+    if use is None or use == task:
+        return CLASSES[task]
+    if (task, use) not in OTHER_USES:
+        raise UsageError(f"the bundle is one for {task}, and cannot be used for {use}")
+    return OTHER_USES[task, use]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from edgekit.runtime.answers import Input, Raw, agreement
 from edgekit.runtime.opened import Opened
@@ -42,7 +42,10 @@ class Model(ABC):
         manifest: The bundle's manifest.
         variant: The variant that was loaded.
         host: The machine it was chosen for.
+        unwraps_one: Whether a list of one input is answered as that input alone, as some pipelines do.
     """
+
+    unwraps_one: ClassVar[bool] = False
 
     def __init__(self, opened: Opened) -> None:
         self.manifest = opened.manifest

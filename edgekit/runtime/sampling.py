@@ -9,7 +9,7 @@ depend on what else is in the batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
@@ -21,6 +21,9 @@ from edgekit.spec.settings.generation import GenerationSettings
 
 Scores = npt.NDArray[np.float32]
 Tokens = npt.NDArray[np.int64]
+
+Rule = Callable[[Scores, Tokens], None]
+"""Bans tokens in place: given scores (batch, vocabulary) and what was generated so far (batch, tokens)."""
 
 DEFAULT_NEW_TOKENS: Final = 256  # as transformers' text-generation pipeline has it
 MAX_NEW_TOKENS: Final = 1 << 24
@@ -126,13 +129,17 @@ class Sampler:
         options: The rules.
         prompt_length: Tokens the decoder starts with, padding included.
         vocabulary: Length of a row of logits.
+        rule: Of the task's own, applied after those of the options.
 
     Raises:
         UsageError: A forced id is no token of the vocabulary.
     """
 
-    def __init__(self, options: GenerationOptions, *, prompt_length: int, vocabulary: int) -> None:
+    def __init__(
+        self, options: GenerationOptions, *, prompt_length: int, vocabulary: int, rule: Rule | None = None
+    ) -> None:
         self._options = options
+        self._rule = rule
         self._prompt_length = prompt_length
         self._random = np.random.default_rng(options.seed)
         self._eos = _known(options.eos_ids, vocabulary)
@@ -143,15 +150,20 @@ class Sampler:
         self._last = _forced("forced_eos_ids", options.forced_eos_ids, vocabulary)
         # A forced first token puts off what "first" means for the tokens not to begin with.
         self._begin = 1 if prompt_length <= 1 and options.forced_bos_id is not None else 0
-        self._plain = not options.do_sample and options == GenerationOptions(
-            max_new_tokens=options.max_new_tokens,
-            temperature=options.temperature,
-            top_k=options.top_k,
-            top_p=options.top_p,
-            min_p=options.min_p,
-            seed=options.seed,
-            stop_strings=options.stop_strings,
-            eos_ids=options.eos_ids,
+        self._plain = (
+            rule is None
+            and not options.do_sample
+            and options
+            == GenerationOptions(
+                max_new_tokens=options.max_new_tokens,
+                temperature=options.temperature,
+                top_k=options.top_k,
+                top_p=options.top_p,
+                min_p=options.min_p,
+                seed=options.seed,
+                stop_strings=options.stop_strings,
+                eos_ids=options.eos_ids,
+            )
         )
 
     def choose(self, logits: Scores, tokens: Tokens, starts: Tokens) -> Tokens:
@@ -189,6 +201,8 @@ class Sampler:
         scores[:, self._never] = _BANNED
         if generated == self._begin:
             scores[:, self._not_first] = _BANNED
+        if self._rule is not None:
+            self._rule(scores, tokens[:, self._prompt_length :])
         if self._options.do_sample:
             _narrow(scores, self._options)
         return scores

@@ -92,7 +92,7 @@ class TextEncoder:
         Raises:
             InputError: It has more than ``max_length`` tokens, is no text, or holds a lone surrogate.
         """
-        self._check(index, text)
+        checked_text(f"text {index}", text)
         too_long = len(text) > self._longest
         encoding = None if too_long else self._tokens(index, text, special=special)
         if encoding is None or encoding.overflowing:
@@ -127,32 +127,46 @@ class TextEncoder:
         return {tensor.name: np.ascontiguousarray(made[tensor.name], dtype=tensor.dtype) for tensor in inputs}
 
     def _encode(self, index: int, text: str, *, special: bool) -> list[int]:
-        self._check(index, text)
-        return list(self._tokens(index, self._cut(text), special=special).ids)
+        return list(self._tokens(index, checked_text(f"text {index}", text, self._longest), special=special).ids)
 
     def _tokens(self, index: int, text: str, *, special: bool) -> Encoding:
         return guarded(lambda: self._tokenizer.encode(text, add_special_tokens=special), InputError, f"text {index}")
 
-    def _check(self, index: int, text: str) -> None:
-        if not isinstance(text, str):
-            raise InputError(f"text {index}: expected a str, got {type(text).__name__}")
-        if not text.isascii():
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"text {index}: character {error.start} is a lone surrogate, which is no text",
-                    hint="decode the source with errors='replace'",
-                ) from error
 
-    def _cut(self, text: str) -> str:
-        if len(text) <= self._longest:
-            return text
-        head = text[: self._longest]
-        if text[self._longest].isspace():
-            return head
-        last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
-        return head[:last] if last > 0 else head
+def checked_text(name: str, text: Any, longest: int | None = None) -> str:
+    """A text that tokenizers can read: a ``str`` without lone surrogates.
+
+    Args:
+        name: What to call it in errors.
+        text: What was given.
+        longest: Cut it with :func:`cut_text` first, so that a huge text is not read to its end.
+
+    Raises:
+        InputError: It is no such text.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{name}: expected a str, got {type(text).__name__}")
+    head: str = text if longest is None else cut_text(text, longest)
+    if not head.isascii():
+        try:
+            head.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{name}: character {error.start} is a lone surrogate, which is no text",
+                hint="decode the source with errors='replace'",
+            ) from error
+    return head
+
+
+def cut_text(text: str, longest: int) -> str:
+    """The text, cut behind the last white space within ``longest`` characters where it is longer."""
+    if len(text) <= longest:
+        return text
+    head = text[:longest]
+    if text[longest].isspace():
+        return head
+    last = next((place for place in range(len(head) - 1, -1, -1) if head[place].isspace()), -1)
+    return head[:last] if last > 0 else head
 
 
 def texts_of(inputs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -195,7 +209,7 @@ def check_inputs(inputs: Iterable[Tensor]) -> None:
 
 
 def guarded(call: Callable[[], _Result], wrapper: type[EdgekitError], what: str) -> _Result:
-    """What ``call`` of the tokenizers library gives, its failures and panics as ``wrapper`` about ``what``."""
+    """Call into tokenizers; what it raises, panics included, becomes ``wrapper``."""
     try:
         return call()
     except Exception as error:

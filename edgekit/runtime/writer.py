@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edgekit.errors import UsageError
 from edgekit.runtime.answers import Raw
-from edgekit.runtime.decoding import Decoder
+from edgekit.runtime.decoding import Decoder, Step
 from edgekit.runtime.detokenizing import Detokenizer, StopStrings, TokenTexts
 from edgekit.runtime.opened import Opened
 from edgekit.runtime.sampling import GenerationOptions
@@ -109,14 +109,17 @@ class Writer:
     ) -> Iterator[str]:
         """The text that follows a prompt, piece by piece as it is final; joined, they are what :meth:`write` gives.
 
-        The options are checked before the first piece is asked for.
+        Prompt and options are checked before the first piece is asked for.
 
         Raises:
             InputError: The prompt is too long.
             UsageError: An option has no such value.
             HostError: ONNX Runtime failed.
         """
-        return self._pieces(list(prompt), self._options([prompt], changes, 1), encoded)
+        options = self._options([prompt], changes, 1)
+        stops = StopStrings(self.texts, options.stop_strings, prompt) if options.stop_strings else None
+        stop = (lambda _, token: stops.add(token)) if stops else None
+        return self._pieces(self.decoder.steps([prompt], options, encoded=encoded, stop=stop))
 
     def judge(
         self,
@@ -155,11 +158,9 @@ class Writer:
                 answers |= {place: {"logits": row} for place, row in zip(batch, logits, strict=True)}
         return [answers[place] for place in range(len(rows))]
 
-    def _pieces(self, prompt: list[int], options: GenerationOptions, encoded: Encoded | None) -> Iterator[str]:
+    def _pieces(self, steps: Iterator[Step]) -> Iterator[str]:
         detokenizer = Detokenizer(self.texts)
-        stops = StopStrings(self.texts, options.stop_strings, prompt) if options.stop_strings else None
-        stop = (lambda _, token: stops.add(token)) if stops else None
-        for step in self.decoder.steps([prompt], options, encoded=encoded, stop=stop):
+        for step in steps:
             if piece := detokenizer.add(int(step.tokens[0])):
                 yield piece
         if piece := detokenizer.end():

@@ -15,11 +15,21 @@ from edgekit.errors import IntegrityError, RecordError
 from edgekit.spec.checksum import seal
 from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
+from edgekit.spec.settings.answering import AnsweringSettings
+from edgekit.spec.settings.audio import AudioSettings, CtcSettings
+from edgekit.spec.settings.contrast import ContrastSettings
 from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.features import FeatureSettings
 from edgekit.spec.settings.generation import GenerationSettings
+from edgekit.spec.settings.image import ImageSettings
 from edgekit.spec.settings.labels import LabelSettings
+from edgekit.spec.settings.masks import MaskSettings
+from edgekit.spec.settings.ranking import RankingSettings
 from edgekit.spec.settings.section import Section
+from edgekit.spec.settings.speech import SpeechSettings
 from edgekit.spec.settings.text import TextSettings
+from edgekit.spec.settings.tokens import TokenSettings
+from edgekit.spec.settings.zero_shot import ZeroShotSettings
 from edgekit.spec.target import Target
 
 SCHEMA_MAJOR: Final = 2
@@ -34,7 +44,24 @@ VERDICTS: Final = ("pass", "fail", "unproven")
 
 # What may stand under "settings", by key.
 SECTIONS: Final[dict[str, type[Section]]] = {
-    kind.key: kind for kind in (TextSettings, EmbeddingSettings, LabelSettings, GenerationSettings)
+    kind.key: kind
+    for kind in (
+        AnsweringSettings,
+        AudioSettings,
+        ContrastSettings,
+        CtcSettings,
+        EmbeddingSettings,
+        FeatureSettings,
+        GenerationSettings,
+        ImageSettings,
+        LabelSettings,
+        MaskSettings,
+        RankingSettings,
+        SpeechSettings,
+        TextSettings,
+        TokenSettings,
+        ZeroShotSettings,
+    )
 }
 
 _Section = TypeVar("_Section", bound=Section)

@@ -30,8 +30,14 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_CELL: Final = 1 << 20
 TEXT: Final = "text"
 
+# A folder given as data is a row a file, under the column that its suffix belongs to.
+FILE_COLUMNS: Final = {
+    ".wav": "audio",
+    **dict.fromkeys((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"), "image"),
+}
+
 Row = Mapping[str, str]
-"""A row of data by column."""
+"""A row of data by column; a path in the column of a file is absolute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Dataset:
         calibration: Only for choosing ranges and spared nodes.
         judged: Only for verdicts; distinct.
         folder: What paths in the rows are relative to; None where they hold none.
+        doubt: Why nothing can be proven with it, however many rows it has; empty where it can.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Dataset:
     calibration: tuple[Row, ...]
     judged: tuple[Row, ...]
     folder: Path | None = None
+    doubt: str = ""
 
     def require(self, columns: Sequence[str]) -> None:
         """Refuse data that a task cannot use.
@@ -102,11 +110,13 @@ def paraphrases() -> tuple[Triplet, ...]:
 
 
 def read_rows(path: Path) -> Dataset:
-    """Read a data file of the user's.
+    """Read a data file of the user's, or a folder of files with a folder for each label.
 
     Raises:
         DataError: The file is missing, too large, not text, or holds no rows.
     """
+    if path.is_dir():
+        return _read_folder(path)
     reader = {".txt": _lines, ".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl}.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: expected a .txt, .csv, .tsv or .jsonl file")
@@ -124,7 +134,56 @@ def read_rows(path: Path) -> Dataset:
     distinct = list({tuple(row.items()): row for row in rows if any(cell.strip() for cell in row.values())}.values())
     if not distinct:
         raise DataError(f"{path}: holds no text")
-    return _split(path.name, data, distinct, min(CALIBRATION_ROWS, len(distinct) // 5), path.resolve().parent)
+    folder = path.resolve().parent
+    located = [_located(row, folder) for row in distinct]
+    return _split(path.name, data, located, min(CALIBRATION_ROWS, len(located) // 5), folder)
+
+
+def _read_folder(path: Path) -> Dataset:
+    """A row for each file: its path, and the folder it lies in as its label. Calibration takes every fifth."""
+    rows: list[Row] = []
+    digest = hashlib.sha256()
+    try:
+        for file in sorted(path.resolve().rglob("*")):
+            column = FILE_COLUMNS.get(file.suffix.lower())
+            if column is None or not file.is_file():
+                continue
+            inner = file.relative_to(path.resolve())
+            label = {"label": inner.parent.name} if inner.parent.name else {}
+            rows.append({column: str(file), **label})
+            digest.update(inner.as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}", hint="check the path given to --data") from error
+    if not rows:
+        raise DataError(f"{path}: holds no {' or '.join(FILE_COLUMNS)} file", hint="give a folder for each label")
+    # Sorted by label: the first fifth would hold the first labels only.
+    calibration = rows[::5][:CALIBRATION_ROWS] if len(rows) >= 5 else []
+    judged = [row for row in rows if row not in calibration]
+    spread = [judged[place * len(judged) // JUDGED_ROWS] for place in range(JUDGED_ROWS)]
+    judged = judged if len(judged) <= JUDGED_ROWS else spread
+    return Dataset(path.name, digest.hexdigest(), tuple(calibration), tuple(judged), path.resolve())
+
+
+def _located(row: Row, folder: Path) -> Row:
+    """The row with absolute paths, so that whoever reads the files needs no folder."""
+    columns = set(FILE_COLUMNS.values())
+    return {column: str(folder / cell) if column in columns else cell for column, cell in row.items()}
+
+
+def read_apart(calibration: Path, judged: Path) -> Dataset:
+    """Read data whose two parts are files of their own, as the reference models have them.
+
+    Raises:
+        DataError: As of :func:`read_rows`.
+    """
+    ranges, judging = read_rows(calibration), read_rows(judged)
+    return Dataset(
+        name=f"{judged.parent.name}/{judged.name}",
+        sha256=hashlib.sha256(f"{ranges.sha256} {judging.sha256}".encode()).hexdigest(),
+        calibration=(ranges.calibration + ranges.judged)[:CALIBRATION_ROWS],
+        judged=(judging.calibration + judging.judged)[:JUDGED_ROWS],
+        folder=judging.folder,
+    )
 
 
 def _long(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -56,6 +56,7 @@ def ask(
     dataset: Dataset,
     *,
     samples_min: int,
+    doubts: Sequence[str] = (),
     advance: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005 - a silent default
 ) -> Answers:
     """Ask the reference, and find reasons why its answers may prove nothing.
@@ -64,6 +65,7 @@ def ask(
         reference: The original.
         dataset: Judged rows; long ones are made by joining neighbours where that makes sense.
         samples_min: Fewer judged inputs than this prove nothing.
+        doubts: Reasons that are known before anything is asked.
         advance: Told how many inputs are answered, of how many.
 
     Raises:
@@ -78,17 +80,17 @@ def ask(
     for start in range(0, len(cases), ASKED_AT_ONCE):
         raw += reference.raw([case.input for case in cases[start : start + ASKED_AT_ONCE]])
         advance(min(start + ASKED_AT_ONCE, len(cases)), len(cases))
-    doubts = []
-    if len(judged) < samples_min:
-        doubts.append(f"{len(judged)} inputs to judge on, {samples_min} are needed to tell")
+    found = [dataset.doubt] if dataset.doubt else []
+    if not dataset.doubt and len(judged) < samples_min:
+        found.append(f"{len(judged)} inputs to judge on, {samples_min} are needed to tell")
     if not all(np.isfinite(array).all() for answer in raw for array in answer.values()):
-        doubts.append("the reference answers NaN or infinity")
+        found.append("the reference answers NaN or infinity")
     else:
         measure = vectors if vectors.measures(raw[0]) else decisions
-        doubts += measure.doubts(cases[: len(judged)], raw[: len(judged)])
-    if not doubts:
-        doubts += reference.doubts(cases, raw)
-    return Answers(cases, len(judged), tuple(raw), tuple(doubts))
+        found += measure.doubts(cases[: len(judged)], raw[: len(judged)])
+    if not found:
+        found += reference.doubts(cases, raw)
+    return Answers(cases, len(judged), tuple(raw), (*doubts, *found))
 
 
 def evaluate(model: Answering, answers: Answers, budget: Budget, weight_checks: Sequence[Check]) -> Parity:

@@ -12,7 +12,9 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass, RemoveUnusedNod
 from edgekit.errors import ExportError
 from edgekit.stages.generation_graph import cache_in_place, rotate_before_attention
 from edgekit.stages.parameter_names import name_weights
-from edgekit.stages.quiet import first_line, quiet
+from edgekit.stages.quiet import quiet
+from edgekit.stages.quirks import fitted_sample
+from edgekit.stages.reasons import why
 
 OPSET: Final = 20
 
@@ -27,10 +29,10 @@ class Part:
             free may have the size 0 or 1, nor two that are independent the same one: the exporter would fix them.
             A list of dicts of tensors, such as a cache by layer, becomes inputs named ``past.0.key``.
         outputs: Names of the outputs to keep.
-        axes: The leading dimensions of each input and output: a name must come out free, a number stays.
+        axes: The leading dimensions of each input and output: a name must come out free, a number stays. Where an
+            input has a number, or the part is fused, every input must be here with all its dimensions.
         fused: Whether the exporter may use ONNX Runtime's own operators for its CPU, such as
             ``com.microsoft.GroupQueryAttention`` for attention over a cache. Such a graph runs on ONNX Runtime alone.
-            Every input must then be in ``axes`` with all its dimensions.
     """
 
     module: Any
@@ -52,17 +54,18 @@ def export(part: Part) -> ir.Model:
     with quiet():
         from transformers.exporters import OnnxConfig, OnnxExporter
 
-        config = OnnxConfig(dynamic=True, opset_version=OPSET)
-        if part.fused:
-            config = OnnxConfig(
-                dynamic=True, dynamic_shapes=_free_dimensions(part), opset_version=OPSET, ort_fusions="cpu"
-            )
+        config = OnnxConfig(
+            dynamic=True,
+            dynamic_shapes=_free_dimensions(part),
+            opset_version=OPSET,
+            ort_fusions="cpu" if part.fused else None,
+        )
         try:
-            exported = OnnxExporter().export(part.module, dict(part.sample), config)
+            exported = OnnxExporter().export(part.module, dict(fitted_sample(part.module, part.sample)), config)
         except Exception as error:
+            reason = why(error)
             raise ExportError(
-                f"{type(part.module).__name__}: the exporter failed: {first_line(error)}",
-                hint="run again with --debug for its traceback",
+                f"{type(part.module).__name__} cannot be exported: {reason.text}", hint=reason.hint
             ) from error
     model: ir.Model = ir.external_data.load_to_model(exported.program)
     if part.fused:
@@ -131,8 +134,16 @@ def _leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _free_dimensions(part: Part) -> Any:
-    """What ``torch.export`` has to leave free: ``DYNAMIC`` makes it fail where such a dimension comes out fixed."""
+    """What ``torch.export`` has to leave free where other dimensions stay; None lets it find out by itself.
+
+    ``DYNAMIC`` makes it fail where such a dimension comes out fixed. A dimension that is free without need costs it
+    minutes in models that reshape images into windows.
+    """
     import torch
+
+    numbered = any(isinstance(axis, int) for name, _ in _leaves(part.sample) for axis in part.axes.get(name, ()))
+    if not part.fused and not numbered:
+        return None
 
     def of(name: str, value: Any) -> Any:
         if isinstance(value, Mapping):

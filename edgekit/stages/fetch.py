@@ -11,15 +11,16 @@ import importlib.util
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from edgekit import catalog
 from edgekit.errors import CheckpointError, UsageError
 from edgekit.spec.manifest import Source
-from edgekit.spec.model import ModelCard
+from edgekit.spec.model import ModelCard, Published, Trained
 from edgekit.spec.reader import nearest, parse_json
+from edgekit.stages import train
 
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _HUB_FILES: Final = ["*.json", "*.txt", "*.model", "*.safetensors", "README.md"]
@@ -36,6 +37,7 @@ class Checkpoint:
         source: Identity, revision and licence, as they go into the bundle.
         config: The content of ``config.json``.
         card: The catalog's card, where the model is one of edgekit's own.
+        own_data: Files for calibration and for judging that came with it, in this order; None where none did.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class Checkpoint:
     source: Source
     config: Mapping[str, Any]
     card: ModelCard | None
+    own_data: tuple[Path, Path] | None = None
 
 
 def fetch(
@@ -62,16 +65,7 @@ def fetch(
     """
     cards = catalog.models()
     if model in cards:
-        card = cards[model]
-        folder = _packaged(card) or _from_hub(card.hub_id, revision or card.revision, token, allow_pickle=False)
-        checkpoint = _read(folder, card.hub_id, revision or card.revision, card, allow_pickle=False)
-        if revision in (None, card.revision) and checkpoint.source.weights_sha256 != card.weights_sha256:
-            raise CheckpointError(
-                f"{folder}: the weights' sha256 is {checkpoint.source.weights_sha256}, the card of {model} pins "
-                f"{card.weights_sha256}",
-                hint="the download is damaged or is another model: fetch it again",
-            )
-        return checkpoint
+        return _from_card(cards[model], revision, token)
     if Path(model).is_dir():
         folder = Path(model)
         return _read(folder, folder.resolve().name, None, None, allow_pickle=allow_pickle)
@@ -85,12 +79,31 @@ def fetch(
     )
 
 
-def _packaged(card: ModelCard) -> Path | None:
+def _from_card(card: ModelCard, revision: str | None, token: str | None) -> Checkpoint:
+    origin = card.origin
+    if isinstance(origin, Trained):
+        if revision is not None:
+            raise UsageError(f"{card.name} is trained on this machine: it has no revision {revision!r}")
+        folder = train.trained(card, lambda _done, _total: None)
+        read = _read(folder, f"edgekit/{card.name}", folder.name.rpartition("-")[2], card, allow_pickle=False)
+        return replace(read, own_data=(folder / train.CALIBRATION, folder / train.EVALUATION))
+    folder = _packaged(origin) or _from_hub(origin.hub_id, revision or origin.revision, token, allow_pickle=False)
+    checkpoint = _read(folder, origin.hub_id, revision or origin.revision, card, allow_pickle=False)
+    if revision in (None, origin.revision) and checkpoint.source.weights_sha256 != origin.weights_sha256:
+        raise CheckpointError(
+            f"{folder}: the weights' sha256 is {checkpoint.source.weights_sha256}, the card of {card.name} pins "
+            f"{origin.weights_sha256}",
+            hint="the download is damaged or is another model: fetch it again",
+        )
+    return checkpoint
+
+
+def _packaged(origin: Published) -> Path | None:
     """The checkpoint inside an installed package; found without importing it, so without running its code."""
-    spec = importlib.util.find_spec(card.module) if card.module else None
+    spec = importlib.util.find_spec(origin.module) if origin.module else None
     if spec is None or not spec.submodule_search_locations:
         return None
-    folder = Path(spec.submodule_search_locations[0]) / card.package_path
+    folder = Path(spec.submodule_search_locations[0]) / origin.package_path
     return folder if (folder / "config.json").is_file() else None
 
 

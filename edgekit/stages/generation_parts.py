@@ -31,6 +31,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from edgekit.errors import ExportError
 from edgekit.stages.export import Part
 
 # Sample sizes. None is 0 or 1, which torch.export would bake in, and all differ, so that none is taken for another.
@@ -40,6 +41,10 @@ SOURCE: Final = 11
 PAST: Final = 5
 KEPT: Final = 3
 
+# Where configurations say what their layers are, and the kinds that keep a state of another form.
+_LAYER_KINDS: Final = ("layer_types", "layers_block_type", "block_types")
+_RECURRENT: Final = frozenset({"mamba", "mamba2", "linear_attention", "conv", "recurrent", "hybrid"})
+
 Axes = tuple[str | int, ...]
 
 
@@ -48,8 +53,23 @@ def generation_parts(model: Any) -> dict[str, Part]:
 
     Args:
         model: A transformers model with a generation head, float32, in evaluation mode.
+
+    Raises:
+        ExportError: The model keeps something else than keys and values between steps.
     """
+    _require_keys_and_values(model)
     return _encoder_decoder_parts(model) if model.config.is_encoder_decoder else _decoder_parts(model)
+
+
+def _require_keys_and_values(model: Any) -> None:
+    text = model.config.get_text_config()
+    kinds = {kind for name in _LAYER_KINDS for kind in getattr(text, name, None) or ()}
+    if "past_key_values" not in inspect.signature(model.forward).parameters or kinds & _RECURRENT:
+        raise ExportError(
+            f"{type(model).__name__}: prefill cannot be exported: between steps it keeps the state of recurrent or "
+            "convolution layers, or nothing, instead of keys and values",
+            hint="edgekit generates with models whose layers all are attention; docs/architectures.md lists some",
+        )
 
 
 def _decoder_parts(model: Any) -> dict[str, Part]:
@@ -143,6 +163,14 @@ def _encoder_sample(model: Any) -> tuple[dict[str, Any], dict[str, Axes], str | 
     import torch
 
     config = model.config
+    if model.main_input_name not in ("input_ids", "input_features") or (
+        model.main_input_name == "input_features" and not hasattr(config, "num_mel_bins")
+    ):
+        raise ExportError(
+            f"{type(model).__name__}: the encoder cannot be exported: edgekit exports encoders that read tokens or "
+            f"Whisper's windows of features; this one reads {model.main_input_name} in a form of its own",
+            hint="choose a Whisper checkpoint, or a speech model with a CTC head",
+        )
     if model.main_input_name == "input_features":
         # Whisper's encoder adds one position to each of its states and takes no other length.
         frames = config.max_source_positions * 2

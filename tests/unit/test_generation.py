@@ -149,6 +149,8 @@ def test_a_stream_is_checked_before_its_first_piece(generator):
         generator.stream("w3", temperature=-1.0)
     with pytest.raises(InputError, match="more than"):
         generator.stream("w3 " * 99)
+    with pytest.raises(InputError, match="takes at most"):
+        generator.stream("w3 " * MAX_LENGTH)
 
 
 def test_raw_answers_are_the_logits_of_the_next_tokens(generator):

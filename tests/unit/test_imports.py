@@ -24,7 +24,7 @@ PARTS = {
     "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
 }
 BUILD = {
-    "huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum", "safetensors",
+    "PIL", "huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum", "safetensors",
     "sentence_transformers", "tokenizers", "torch", "transformers",
 }  # fmt: skip
 THIRD_PARTY = {
@@ -32,7 +32,7 @@ THIRD_PARTY = {
     "spec": set(),
     "catalog": set(),
     "bundle": set(),
-    "runtime": {"jinja2", "numpy", "onnxruntime", "tokenizers"},
+    "runtime": {"PIL", "jinja2", "numpy", "onnxruntime", "tokenizers"},  # PIL and jinja2 where asked for, not before
     "stages": BUILD,
     "portability": {"numpy", "onnx", "onnxruntime"},
     "pipeline": set(),
@@ -101,6 +101,7 @@ def test_a_wrong_import_is_found(part, source):
 
 def test_opening_the_runtime_loads_nothing_heavy():
     heavy = [
+        "PIL",
         "asyncio",
         "huggingface_hub",
         "jinja2",
@@ -120,7 +121,7 @@ def test_using_the_runtime_loads_no_build_side(tmp_path):
     from .tiny_model import write_tiny_model
 
     write_tiny_model(tmp_path / "bundle")
-    heavy = ["huggingface_hub", "jinja2", "onnx", "optimum", "rich", "torch", "transformers", "typer"]
+    heavy = ["PIL", "huggingface_hub", "jinja2", "onnx", "optimum", "rich", "torch", "transformers", "typer"]
     script = (
         "import sys; from edgekit.runtime import load; model = load(sys.argv[1]); model.embed('word1'); "
         f"assert model.self_test().passed; print([name for name in {heavy} if name in sys.modules])"

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from edgekit.errors import DataError, ExportError
 from edgekit.runtime.answers import Input, Raw
 from edgekit.runtime.classification import RAW_KINDS
-from edgekit.runtime.text import texts_of
 from edgekit.spec.reader import nearest
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.section import Section
-from edgekit.spec.settings.text import TextSettings
-from edgekit.stages import data, tokenizer
+from edgekit.stages import data
 from edgekit.stages.data import Dataset, Row
-from edgekit.stages.export import Part
+from edgekit.stages.families.text import Asked, TextModel, TextReference, load_text_model
 from edgekit.stages.fetch import Checkpoint
-from edgekit.stages.pickles import without_pickles
-from edgekit.stages.reference import Case, Feeds, Reference, load_model
+from edgekit.stages.reference import Case, Reference
 
 OUTPUT: Final = "logits"
-
-_SAMPLES: Final = ("Export once, prove it everywhere.", "A second, noticeably longer sentence fills the batch.")
+PAIR: Final = "text_pair"
 
 
 def load(checkpoint: Checkpoint, task: str, work: Path) -> Reference:
@@ -36,95 +34,48 @@ def load(checkpoint: Checkpoint, task: str, work: Path) -> Reference:
         CheckpointError: Config and weights disagree, or a file is broken.
         ExportError: The tokenizer cannot run on a device.
     """
-    folder = without_pickles(checkpoint.folder, work)
-    model = load_model(folder, task)
-    words = tokenizer.load_tokenizer(folder)
-    return ClassificationReference(
-        task=task,
-        model=model,
-        tokenizer=words,
-        labels=label_names(model.config),
-        activation=_activation(model.config),
-        max_length=tokenizer.max_length(words, model.config),
-        tokenizer_json=tokenizer.tokenizer_json(words, checkpoint.folder),
-    )
+    text = load_text_model(checkpoint, task, work)
+    return ClassificationReference(task, text, label_names(text.model.config), activation_of(text.model.config))
 
 
 @dataclass(frozen=True, slots=True)
-class ClassificationReference(Reference):
+class ClassificationReference(TextReference):
     """A loaded sequence classifier."""
 
+    outputs: ClassVar[Mapping[str, tuple[str, ...]]] = {OUTPUT: ("batch",)}
+
     task: str
-    model: Any
-    tokenizer: Any
+    text: TextModel
     labels: tuple[str, ...]
     activation: str
-    max_length: int
-    tokenizer_json: bytes
+
+    def asked(self, item: Input) -> list[Asked]:
+        """The text, and what stands beside it."""
+        return [(item["text"], item.get(PAIR))]
 
     def raw(self, inputs: Sequence[Input], *, batch_size: int = 32) -> list[Raw]:
         """The logits, as the runtime names them for the activation."""
-        import torch
-
         name = RAW_KINDS[self.activation]
-        rows: list[Raw] = []
-        texts = texts_of(inputs)
-        with torch.inference_mode():
-            for start in range(0, len(texts), batch_size):
-                logits = self.model(**self._tokens(texts[start : start + batch_size])).logits
-                rows += [{name: row} for row in logits.numpy().astype(np.float32)]
-        return rows
-
-    def parts(self) -> Mapping[str, Part]:
-        """The whole model."""
-        sample = self._tokens(_SAMPLES)
-        axes: dict[str, tuple[str, ...]] = dict.fromkeys(sample, ("batch", "sequence"))
-        return {"model": Part(self.model, sample, (OUTPUT,), {**axes, OUTPUT: ("batch",)})}
+        return [{name: found.arrays[OUTPUT]} for (found,) in self.answered(inputs, batch_size)]
 
     def sections(self, assets: str) -> tuple[Section, ...]:
         """Text and labels."""
-        return (
-            TextSettings(
-                tokenizer=f"{assets}/{tokenizer.FILE}",
-                max_length=self.max_length,
-                pad_id=int(self.tokenizer.pad_token_id or 0),
-                pad_type_id=int(self.tokenizer.pad_token_type_id),
-            ),
-            LabelSettings(OUTPUT, self.labels, self.activation),
-        )
-
-    def assets(self) -> Mapping[str, bytes]:
-        """The tokenizer."""
-        return {tokenizer.FILE: self.tokenizer_json}
+        return (self.text.settings(assets), LabelSettings(OUTPUT, self.labels, self.activation))
 
     def cases(self, rows: Sequence[Row]) -> list[Case]:
-        """A text a row, with its right label where the row has one."""
-        return [
-            Case(
-                {"text": row["text"]},
-                int(self._tokens([row["text"]])["input_ids"].shape[1]),
-                dict(_truth(row, self.labels, self.activation)),
-            )
-            for row in rows
-        ]
-
-    def feeds(self, inputs: Sequence[Input]) -> Mapping[str, list[Feeds]]:
-        """The model's inputs."""
-        return {
-            "model": [
-                {name: tensor.numpy() for name, tensor in self._tokens([text]).items()} for text in texts_of(inputs)
-            ]
-        }
+        """A text a row, or a pair where rows have a ``text_pair``, with its right label where the row has one."""
+        paired = [PAIR in row for row in rows]
+        if any(paired) and not all(paired):
+            raise DataError(f"{paired.count(False)} of {len(rows)} rows have no {PAIR}: expected all or none")
+        return [self._case(row) for row in rows]
 
     def builtin(self) -> Dataset:
         """The built-in English corpus, which has no labels."""
         return data.builtin_texts()
 
-    def _tokens(self, texts: Sequence[str]) -> dict[str, Any]:
-        batch = self.tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self.max_length, return_tensors="pt"
-        )
-        return dict(batch)
+    def _case(self, row: Row) -> Case:
+        item = {name: row[name] for name in ("text", PAIR) if name in row}
+        return Case(item, self.size(item), label_truth(row, self.labels, self.activation))
 
 
 def label_names(config: Any) -> tuple[str, ...]:
@@ -139,7 +90,7 @@ def label_names(config: Any) -> tuple[str, ...]:
     return tuple(names[index] for index in range(len(names)))
 
 
-def _activation(config: Any) -> str:
+def activation_of(config: Any) -> str:
     """What transformers' pipeline applies."""
     problem = config.problem_type
     if problem == "regression":
@@ -149,11 +100,31 @@ def _activation(config: Any) -> str:
     return "softmax"
 
 
-def _truth(row: Row, labels: Sequence[str], activation: str) -> Iterator[tuple[str, Any]]:
-    if "label" not in row or activation != "softmax":
-        return
-    if row["label"] not in labels:
-        raise DataError(
-            f"label {row['label']!r} is none of the model's", hint=nearest(row["label"], tuple(labels)) or str(labels)
-        )
-    yield "logits", np.array([labels.index(row["label"])])
+def read_list(cell: str, column: str) -> list[str]:
+    """The texts in a cell: a JSON list, or texts with commas between them.
+
+    Raises:
+        DataError: It is neither.
+    """
+    try:
+        found: Any = json.loads(cell) if cell.startswith("[") else [part.strip() for part in cell.split(",")]
+    except ValueError as error:
+        raise DataError(f"{column}: not JSON: {error}") from error
+    if not isinstance(found, list) or not all(isinstance(part, str) for part in found):
+        raise DataError(f"{column}: expected a list of texts, found {cell[:60]}")
+    return [part for part in found if part]
+
+
+def label_truth(row: Row, labels: Sequence[str], activation: str) -> Mapping[str, npt.NDArray[np.int64]]:
+    """The right label; of several at once, for each whether it is one (an empty cell is none of them)."""
+    if "label" not in row or activation == "none":
+        return {}
+    right = [row["label"]] if activation == "softmax" else read_list(row["label"], "label")
+    for label in right:
+        if label not in labels:
+            raise DataError(
+                f"label {label!r} is none of the model's: {', '.join(labels[:20])}", hint=nearest(label, tuple(labels))
+            )
+    if activation == "softmax":
+        return {"logits": np.array([labels.index(row["label"])])}
+    return {"flags": np.array([int(label in right) for label in labels])}

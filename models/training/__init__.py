@@ -1,0 +1,1 @@
+"""Training of the reference models: one file a model, and what they share (text, splits, the loop, the card)."""
