@@ -24,7 +24,10 @@ def main() -> None:
                     card.name,
                     facts["metric"],
                     f"{facts['value']:.4g}",
-                    "; ".join(f"{value:.4g} {label}" for label, value in facts["baselines"].items()),
+                    "; ".join(
+                        f"{value:.4g} {label}"
+                        for label, value in {**facts["baselines"], **facts["comparisons"]}.items()
+                    ),
                     f"{facts['seconds']} s",
                 )
             )

@@ -53,6 +53,8 @@ _NUMBERS: Final[Mapping[str, int]] = {
     **_each("num_conv_pos_embedding_groups", 2),
     **_each("max_source_positions", 40),
     **_each("max_target_positions", 64),
+    **_each("max_position_embeddings n_positions max_seq_len", 128),
+    **_each("patch_size", 8),
 }
 # Attribute -> value of a list, cut to its length: one entry for each stage.
 _LISTS: Final[Mapping[str, tuple[int, ...]]] = {
@@ -80,26 +82,27 @@ def tiny_config(model_type: str, overrides: Mapping[str, Any]) -> Any:
 def shrunk(config: Any) -> dict[str, Any]:
     """The keyword arguments that build ``config`` again, tiny."""
     found = {name: value for name, value in vars(config).items() if not name.startswith("_")}
-    arguments: dict[str, Any] = {}
-    for name, value in found.items():
-        if hasattr(value, "to_dict") and hasattr(value, "model_type"):
-            arguments[name] = {"model_type": value.model_type, **shrunk(value)}
-        elif name == "vocab_size" or name.endswith("_vocab_size"):
-            if isinstance(value, int) and value > VOCABULARY:
-                arguments[name] = VOCABULARY
-        elif name in _NUMBERS and isinstance(value, int) and not isinstance(value, bool):
-            arguments[name] = min(value, _NUMBERS[name]) if value > 0 else value
-        elif name == "image_size" and isinstance(value, (list, tuple)):
-            arguments[name] = [_NUMBERS[name]] * len(value)
-        elif name == "patch_size" and isinstance(value, int):
-            arguments[name] = min(value, 8)
-        elif name in _LISTS and isinstance(value, (list, tuple)):
-            arguments[name] = list(_LISTS[name][: len(value)])
-        elif name in ("max_position_embeddings", "n_positions", "max_seq_len") and isinstance(value, int):
-            arguments[name] = min(value, 128) if value > 0 else value
+    arguments = {name: smaller for name, value in found.items() if (smaller := _smaller(name, value)) is not None}
     _layer_kinds(found, arguments)
     _special_ids(found, arguments)
     return arguments
+
+
+def _smaller(name: str, value: Any) -> Any:
+    """The tiny value of an attribute; None where it stays as it is."""
+    if hasattr(value, "to_dict") and hasattr(value, "model_type"):
+        inner = {"model_type": value.model_type, **shrunk(value)}
+        if hasattr(value, "depths") and getattr(value, "out_features", None):
+            inner["out_features"] = list(value.out_features)  # a backbone's stages, not in vars()
+        return inner
+    if isinstance(value, int) and not isinstance(value, bool):
+        limit = VOCABULARY if name.endswith("vocab_size") else _NUMBERS.get(name)
+        return min(value, limit) if limit is not None and value > 0 else None
+    if isinstance(value, (list, tuple)):
+        if name == "image_size":
+            return [_NUMBERS[name]] * len(value)
+        return list(_LISTS[name][: len(value)]) if name in _LISTS else None
+    return None
 
 
 def _layer_kinds(found: Mapping[str, Any], arguments: dict[str, Any]) -> None:

@@ -91,7 +91,7 @@ def _facts(table: Table) -> list[tuple[str, str]]:
         )
     if "data" in table:
         data = table.table("data")
-        facts.append(("judged with", f"{data.integer('judged')} texts of {data.string('name')}"))
+        facts.append(("judged with", f"{data.integer('judged')} inputs of {data.string('name')}"))
     if "rewrites" in table:
         rewrites = table.table("rewrites")
         facts.append(("graph", ", ".join(f"{rewrites.integer(name)} {name}" for name in rewrites.names())))

@@ -20,6 +20,7 @@ from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from edgekit.pipeline import BuildRequest, BuildResult
+    from edgekit.spec.manifest import Manifest
 
 INSTALL = "pip install 'edgekit[export]'"
 SOURCE, CHOICE, RESULT = "Where the model comes from", "How it is made", "Where it goes"
@@ -165,8 +166,20 @@ def _show(result: BuildResult, screen: Screen) -> None:
         grid([("bundle", f"{result.bundle}  ({size(total)})")]),
         heading("Next"),
         f"  edgekit verify {path}",
-        f'  edgekit run {path} "The first sentence." "A second one."',
+        f"  edgekit run {path} {_example(result.manifest)}",
     )
+
+
+def _example(manifest: Manifest) -> str:
+    """What to ask, in the shell's words."""
+    for section, example in (("image", "picture.png"), ("audio", "sound.wav")):
+        if section in manifest.settings:
+            return example
+    if manifest.task == "feature-extraction":
+        return '"The first sentence." "A second one."'
+    fields = {"question-answering": ("question", "context"), "text-ranking": ("query", "documents")}
+    named = dict.fromkeys(fields.get(manifest.task, ()), "…")
+    return f"'{json.dumps(named, ensure_ascii=False)}'" if named else '"Some text."'
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -14,6 +15,15 @@ from edgekit.cli.evidence import Attempt, ParityEvidence, VariantEvidence, find_
 from edgekit.cli.render import Mark, bound, digits_for, grid, heading, indented, plain, size, table, verdict
 from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.parity import Check
+
+# The checks that stand in the table an export ends with, and what they are called there.
+HEADLINES: Final = {
+    "mean cosine": "cosine",
+    "nearest-neighbour agreement": "agreement",
+    "agreement": "agreement",
+    "accuracy lost": "accuracy lost",
+    "perplexity ratio": "perplexity ratio",
+}
 
 
 def header(manifest: Manifest, root: Path, evidence: ParityEvidence | None) -> list[RenderableType]:
@@ -104,16 +114,17 @@ def tried(manifest: Manifest, attempts: Sequence[Attempt]) -> list[RenderableTyp
 
 def summary(manifest: Manifest, evidence: ParityEvidence) -> list[RenderableType]:
     """The table an export ends with: one row per variant."""
-    numbers = ["size", "cosine", "agreement"]
-    listing = table("variant", "recipe", "size", "cosine", "agreement", "targets", numbers=numbers, fold=["recipe"])
+    found = {check.name for measured in evidence.variants.values() for check in measured.parity.checks}
+    shown = {name: column for name, column in HEADLINES.items() if name in found}
+    numbers = ["size", *shown.values()]
+    listing = table("variant", "recipe", *numbers, "targets", numbers=numbers, fold=["recipe"])
     for variant in manifest.variants:
         measured = evidence.variants.get(variant.name)
         listing.add_row(
             plain(variant.name),
             plain(variant.recipe.replace("+", " +")),  # so that a narrow terminal folds it there
             size(_graph_bytes(manifest, variant)),
-            _estimate(measured, "mean cosine"),
-            _estimate(measured, "nearest-neighbour agreement"),
+            *(_estimate(measured, name) for name in shown),
             "\n".join(variant.targets),
         )
     return [heading("Variants"), indented(listing)]

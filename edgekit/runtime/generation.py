@@ -11,7 +11,7 @@ from edgekit.runtime.chat import ChatTemplate, check_messages
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
 from edgekit.runtime.text import TextEncoder, texts_of
-from edgekit.runtime.writer import Forced, Writer
+from edgekit.runtime.writer import Forced, Writer, judged_places
 from edgekit.spec.settings.text import TextSettings
 
 Prompt = str | Sequence[Mapping[str, Any]]
@@ -181,7 +181,7 @@ class Generator(Model):
 
     def _judged(self, index: int, item: Input, text: str) -> Forced:
         prompt = self._text.encode([text])[0] or self._start(index)
-        ids, wanted = prompt, self._settings.judged_places
+        ids, wanted = prompt, judged_places(index, item, self._settings)
         if "target" in item:
             target = self._text.encode([item["target"]], special=False)[0]
             ids = [*prompt, *target[:wanted]][: self._text.max_length]

@@ -15,7 +15,7 @@ from edgekit.runtime.answers import Input, Raw
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
 from edgekit.runtime.text import TextEncoder, check_inputs, equal_lengths, texts_of
-from edgekit.runtime.writer import Encoded, Forced, Writer
+from edgekit.runtime.writer import Encoded, Forced, Writer, judged_places
 from edgekit.spec.settings.text import TextSettings
 
 _STATES = "encoder_hidden_states"
@@ -163,10 +163,10 @@ class Seq2Seq(Model):
         """
         sources = self._text.encode(texts_of(inputs))
         targets = self._text.encode(item.get("target", item["text"]) for item in inputs)
-        count = self._settings.judged_places
+        counts = [judged_places(index, item, self._settings) for index, item in enumerate(inputs)]
         rows = [
             Forced([*self._start, *target[:count][:-1]], 1, max(1, len(target[:count])), source or self._start)
-            for source, target in zip(sources, targets, strict=True)
+            for source, target, count in zip(sources, targets, counts, strict=True)
         ]
         return self._writer.judge(rows, batch_size=batch_size, encode=self._encode)
 

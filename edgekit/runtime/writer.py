@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from edgekit.errors import UsageError
-from edgekit.runtime.answers import Raw
+from edgekit.errors import InputError, UsageError
+from edgekit.runtime.answers import Input, Raw
 from edgekit.runtime.decoding import Decoder, Step
 from edgekit.runtime.detokenizing import Detokenizer, StopStrings, TokenTexts
 from edgekit.runtime.opened import Opened
@@ -36,6 +36,18 @@ class Forced:
     prefilled: int
     wanted: int
     source: Sequence[int] = ()
+
+
+def judged_places(index: int, item: Input, settings: GenerationSettings) -> int:
+    """How many tokens of an input are judged: the bundle's number, or fewer where the input says ``places``.
+
+    Raises:
+        InputError: It says a number less than 1, or none.
+    """
+    places = item.get("places", settings.judged_places)
+    if not isinstance(places, int | float) or places < 1:
+        raise InputError(f"input {index}: places {places!r}: expected a number, at least 1")
+    return min(int(places), settings.judged_places)
 
 
 class Writer:

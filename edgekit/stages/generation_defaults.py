@@ -12,6 +12,7 @@ CHAT_TEMPLATE: Final = "chat_template.jinja"
 # A text judged under teacher forcing answers one row of logits for each token, a choice for every word of the
 # vocabulary. A megabyte an answer is what a few hundred of them, and a bundle's golden ones, can take.
 ANSWER_VALUES: Final = 1 << 18
+GOLDEN_VALUES: Final = 1 << 14  # logits in a golden case: 64 KiB, or two rows of them
 MAX_PLACES: Final = 64
 
 # What the pipeline of a task fills in where neither the model nor the user says: transformers 5.
@@ -106,6 +107,11 @@ def pad_id(model: Any, tokenizer: Any) -> int:
 def judged_places(vocabulary: int) -> int:
     """How many tokens of a text are judged: fewer where a row of logits is wide."""
     return min(max(ANSWER_VALUES // vocabulary, 1), MAX_PLACES)
+
+
+def golden_places(vocabulary: int) -> int:
+    """How many tokens of a golden case are judged: at least one by each graph that generates."""
+    return max(GOLDEN_VALUES // vocabulary, 2)
 
 
 def max_positions(config: Any) -> int:

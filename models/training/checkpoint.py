@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +20,12 @@ class Measured:
     Attributes:
         metric: What was measured on held-out examples, such as ``accuracy``.
         value: How much.
-        baselines: The same metric of answers nobody had to train, by what they are.
+        baselines: The same metric of answers nobody had to train, by what they are; training fails below them.
         higher_is_better: False for perplexity.
         examples: Number of examples by part: training, calibration, evaluation.
         about: For the card: task, data, how it was held out, what the model is no use for.
         samples: Some held-out (input, label, answer), as text.
+        comparisons: Further answers nobody had to train, shown beside the model and allowed to be better.
     """
 
     metric: str
@@ -34,6 +35,7 @@ class Measured:
     examples: Mapping[str, int]
     about: str
     samples: tuple[tuple[str, str, str], ...] = ()
+    comparisons: Mapping[str, float] = field(default_factory=dict)
 
     def better_than_baselines(self) -> bool:
         """Whether training was worth it."""
@@ -62,6 +64,7 @@ def write_facts(folder: Path, name: str, task: str, measured: Measured, made: Ma
         "metric": measured.metric,
         "value": round(measured.value, 4),
         "baselines": {label: round(value, 4) for label, value in measured.baselines.items()},
+        "comparisons": {label: round(value, 4) for label, value in measured.comparisons.items()},
         "examples": dict(measured.examples),
         **made,
     }
@@ -73,7 +76,7 @@ def _card(name: str, task: str, measured: Measured, made: Mapping[str, Any]) -> 
     lines = ["---", "license: apache-2.0", f"pipeline_tag: {task}", "---", "", f"# {name}", "", measured.about]
     lines += ["## Measured on held-out examples", "", f"| | {measured.metric} |", "|---|---|"]
     lines += [f"| this model | **{measured.value:.4g}** |"]
-    lines += [f"| {label} | {value:.4g} |" for label, value in measured.baselines.items()]
+    lines += [f"| {label} | {value:.4g} |" for label, value in {**measured.baselines, **measured.comparisons}.items()]
     lines += ["", "## How it was made", "", "| | |", "|---|---|"]
     lines += [f"| examples for {part} | {count:,} |" for part, count in measured.examples.items()]
     lines += [f"| {label.replace('_', ' ')} | {value} |" for label, value in made.items()]

@@ -30,9 +30,9 @@ similar licences).
 
 The text is the object's name in words and the description without its first paragraph; the summary is that paragraph.
 Whole modules are held out, by a hash of their names; equal summaries and equal descriptions are counted once. Objects
-without a description are learned from and not judged. It has
-learned how such lines are written more than to read: its score is low, but clearly above the baselines, so that an
-export that breaks it shows.
+without a description are learned from and not judged. It has learned how such lines are written more than to read:
+it is better than the description's first sentence, and repeating the object's name may still score higher. It is here
+so that an export that breaks an encoder-decoder shows, not to be relied on for summaries.
 """
 
 
@@ -84,10 +84,8 @@ def train(folder: Path, report: fitting.Report) -> checkpoint.Measured:
     return checkpoint.Measured(
         metric="ROUGE-L F1",
         value=_mean(judged, answers),
-        baselines={
-            "the description's first sentence": _mean(judged, [lead(page.text) for page in judged]),
-            "the name in words": _mean(judged, [page.text.partition(": ")[0] for page in judged]),
-        },
+        baselines={"the description's first sentence": _mean(judged, [lead(page.text) for page in judged])},
+        comparisons={"the name in words": _mean(judged, [page.text.partition(": ")[0] for page in judged])},
         higher_is_better=True,
         examples={
             "training": len(parts.training), "calibration": len(calibration), "evaluation": len(judged),

@@ -13,13 +13,18 @@ _POOL: Final = 40  # batches whose examples are sorted by length together
 
 
 def make_deterministic(seed: int = SEED) -> None:
-    """Fix every generator and refuse operations whose result may vary from run to run on one machine."""
+    """Fix every generator and refuse operations whose result may vary from run to run on one machine.
+
+    One thread: sums are then in one order whatever the number of cores, and models this small gain little from a
+    second one, which on a busy machine they wait for longer than they work.
+    """
     import numpy as np
     import torch
 
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - transformers and sklearn may draw from the global generator
     torch.manual_seed(seed)
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
 
 

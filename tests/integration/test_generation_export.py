@@ -69,7 +69,7 @@ def test_quantized_components_share_their_weights(exported, tmp_path):
     assert report.quantized
     assert all(check.passed for check in report.checks(saturating_target=True))
     shrunk = (tmp_path / "weights.data").stat().st_size / (folder / "weights.data").stat().st_size
-    assert shrunk < 0.5
+    assert shrunk < 0.65  # tables under a megabyte, a large part of these models, stay float
     assert Loop(tmp_path).greedy(asked(model, 3), 4).shape == (3, 4)
 
 

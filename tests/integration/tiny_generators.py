@@ -41,14 +41,24 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "d_model": 64,
         "d_kv": 16,
         "d_ff": 96,
-        "num_layers": 1,
-        "num_decoder_layers": 2,
+        "num_layers": 2,
         "num_heads": 4,
     },
     "bart": {**_PAIR, "max_position_embeddings": 512},
     "whisper": _SPEECH,
 }
 _START = 3
+
+# Wide weights make a text depend on all before it; a wide embedding, tied to the head, would only repeat its token.
+_SPREAD = {
+    "embed_positions": 0.3,
+    "wpe.": 0.3,
+    "relative_attention_bias": 3.0,
+    "embed_tokens.": 0.01,
+    "wte.": 0.01,
+    "shared.": 0.01,
+}
+_FIXED = "model.encoder.embed_positions.weight"  # Whisper's are sines
 
 
 def tiny_model(kind: str) -> Any:
@@ -67,9 +77,12 @@ def tiny_model(kind: str) -> Any:
         model = make.get(kind, AutoModelForCausalLM).from_config(config)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
-                if parameter.ndim > 1 and "embed_positions" not in name:
-                    embedding = name.endswith(("embed_tokens.weight", "wte.weight", "shared.weight"))
-                    parameter.normal_(0, 0.05 if embedding else 0.25)
+                if parameter.ndim > 1 and not (kind == "whisper" and name == _FIXED):
+                    parameter.normal_(0, next((size for part, size in _SPREAD.items() if part in name), 0.35))
+                elif name.endswith("bias"):
+                    parameter.zero_()  # behind the last norm it would make one token win everywhere
+                elif parameter.ndim == 1:
+                    parameter.add_(0.5 * torch.randn_like(parameter))
         model.tie_weights()
     for name in ("suppress_tokens", "begin_suppress_tokens", "forced_eos_token_id", "forced_bos_token_id"):
         setattr(model.generation_config, name, None)

@@ -210,7 +210,7 @@ def test_inspect_shows_what_was_proved_and_what_was_left(call, tmp_path):
     assert (code, err) == (0, "")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert "proved 2 of 2 variants pass" in lines
-    assert "judged with 800 texts of builtin-en-1" in lines
+    assert "judged with 800 inputs of builtin-en-1" in lines
     assert "judged on Example CPU (x86_64, linux; onnxruntime 1.32.0)" in lines
     assert any(line.startswith("x86_64-avx2 int8-reduced on such a CPU") for line in lines)
     assert any(line.startswith("arm64-neon int8-reduced on another CPU") for line in lines)

@@ -1,5 +1,6 @@
 """What the reference models learn from: small source trees with known answers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,10 @@ def test_the_card_holds_what_was_measured(tmp_path):
     assert "| this model | **0.9124** |" in card
     assert "| examples for training | 1,200 |" in card
     assert "| seed | 20 |" in card
+
+
+def test_a_comparison_that_is_better_is_shown_and_not_required(tmp_path):
+    found = replace(measured(0.6), comparisons={"the name": 0.7})
+    assert found.better_than_baselines()
+    checkpoint.write_facts(tmp_path, "any", "any", found, {})
+    assert "| the name | 0.7 |" in (tmp_path / "README.md").read_text(encoding="utf-8")

@@ -131,8 +131,18 @@ class GenerationReference(Reference):
     def _chat_template(self) -> bytes:
         return generation_defaults.chat_template(self.tokenizer)
 
-    def _places(self) -> int:
-        return generation_defaults.judged_places(self.model.config.get_text_config(decoder=True).vocab_size)
+    def golden(self, asked: Input) -> Input:
+        """The same text, judged in fewer places: a row of logits is as wide as the vocabulary."""
+        return {**asked, "places": generation_defaults.golden_places(self._vocabulary())}
+
+    def _vocabulary(self) -> int:
+        return int(self.model.config.get_text_config(decoder=True).vocab_size)
+
+    def _places(self, item: Input) -> int:
+        return min(
+            generation_defaults.judged_places(self._vocabulary()),
+            int(item.get("places", generation_defaults.MAX_PLACES)),
+        )
 
     def _encode(self, text: str, *, special: bool = True) -> tuple[int, ...]:
         ids = self.tokenizer(text, add_special_tokens=special, truncation=True, max_length=self.max_length)["input_ids"]
@@ -142,7 +152,7 @@ class GenerationReference(Reference):
         if self.model.config.is_encoder_decoder:
             return self._forced_encoder_decoder(item)
         prompt = self._encode(item["text"]) or self._begin(item["text"])
-        ids, wanted = prompt, self._places()
+        ids, wanted = prompt, self._places(item)
         if "target" in item:
             target = self._encode(item["target"], special=False)[:wanted]
             ids = (*prompt, *target)[: self.max_length]
@@ -154,7 +164,7 @@ class GenerationReference(Reference):
 
     def _forced_encoder_decoder(self, item: Input) -> _Forced:
         source = self._encode(item["text"])
-        labels = self._encode(item.get("target", item["text"]))[: self._places()]
+        labels = self._encode(item.get("target", item["text"]))[: self._places(item)]
         start = generation_defaults.decoder_start(self.model)
         return _Forced(source, (start, *labels[:-1]), tuple(range(len(labels))), labels)
 

@@ -119,8 +119,9 @@ class SpeechReference(Reference):
         return cases
 
     def golden(self, asked: Input) -> Input:
-        """The clip's beginning; the tokens stay."""
-        return {**asked, COLUMN: golden_samples(asked[COLUMN], self.audio)}
+        """The clip's beginning, and the first tokens: a row of logits is as wide as the vocabulary."""
+        places = generation_defaults.golden_places(self.model.config.vocab_size)
+        return {**asked, COLUMN: golden_samples(asked[COLUMN], self.audio), "forced": asked["forced"][:places]}
 
     def feeds(self, inputs: Sequence[Input]) -> Mapping[str, list[Feeds]]:  # noqa: ARG002 - no recipe asks for them
         """None: no recipe for generating models measures activations."""
