@@ -216,12 +216,17 @@ def test_unknown_task(refused, checkpoint):
 
 
 def test_task_that_is_not_built_yet(refused, checkpoint):
-    refused("--task", "text-generation", model=checkpoint, kind=UsageError, says="text-generation", hint="--task")
+    refused("--task", "object-detection", model=checkpoint, kind=UsageError, says="object-detection", hint="--task")
+
+
+def test_task_that_the_checkpoint_is_not_of(refused, checkpoint):
+    flags = ("--task", "text-classification")
+    refused(*flags, model=checkpoint, kind=CheckpointError, says="classifier", hint="not of this task")
 
 
 def test_architecture_of_another_task(refused, checkpoint):
     edit_config(checkpoint, architectures=["GPT2LMHeadModel"])
-    refused(model=checkpoint, kind=UsageError, says="text-generation", hint="feature-extraction")
+    refused(model=checkpoint, kind=CheckpointError, says="parameters the weights do not hold", hint="not of this task")
 
 
 # --- data ----------------------------------------------------------------------------------------
@@ -257,7 +262,7 @@ def test_missing_data_file(refused, checkpoint, tmp_path):
 
 def test_folder_as_data_file(refused, checkpoint, tmp_path):
     (tmp_path / "folder.txt").mkdir()
-    refused("--data", tmp_path / "folder.txt", model=checkpoint, kind=DataError, says="folder.txt", hint="--data")
+    refused("--data", tmp_path / "folder.txt", model=checkpoint, kind=DataError, says="folder.txt", hint="a folder for each label")
 
 
 # --- output --------------------------------------------------------------------------------------
