@@ -121,6 +121,16 @@ class GenerationOptions:
         if self.forced_bos_id is not None:
             _check_integer("forced_bos_id", self.forced_bos_id, 0, 2**31 - 1)
 
+    @property
+    def changes_scores(self) -> bool:
+        """Whether a rule may change the logits before the likeliest token is taken."""
+        return (
+            self.repetition_penalty != 1
+            or max(self.no_repeat_ngram_size, self.min_new_tokens, self.min_length) > 0
+            or self.forced_bos_id is not None
+            or bool(self.forced_eos_ids or self.suppress_ids or self.begin_suppress_ids)
+        )
+
 
 class Sampler:
     """Chooses the next token of every row. One for each generation; it holds the random state.
@@ -150,21 +160,7 @@ class Sampler:
         self._last = _forced("forced_eos_ids", options.forced_eos_ids, vocabulary)
         # A forced first token puts off what "first" means for the tokens not to begin with.
         self._begin = 1 if prompt_length <= 1 and options.forced_bos_id is not None else 0
-        self._plain = (
-            rule is None
-            and not options.do_sample
-            and options
-            == GenerationOptions(
-                max_new_tokens=options.max_new_tokens,
-                temperature=options.temperature,
-                top_k=options.top_k,
-                top_p=options.top_p,
-                min_p=options.min_p,
-                seed=options.seed,
-                stop_strings=options.stop_strings,
-                eos_ids=options.eos_ids,
-            )
-        )
+        self._plain = rule is None and not options.do_sample and not options.changes_scores
 
     def choose(self, logits: Scores, tokens: Tokens, starts: Tokens) -> Tokens:
         """The next token of every row.

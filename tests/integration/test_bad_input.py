@@ -262,7 +262,14 @@ def test_missing_data_file(refused, checkpoint, tmp_path):
 
 def test_folder_as_data_file(refused, checkpoint, tmp_path):
     (tmp_path / "folder.txt").mkdir()
-    refused("--data", tmp_path / "folder.txt", model=checkpoint, kind=DataError, says="folder.txt", hint="a folder for each label")
+    refused(
+        "--data",
+        tmp_path / "folder.txt",
+        model=checkpoint,
+        kind=DataError,
+        says="folder.txt",
+        hint="a folder for each label",
+    )
 
 
 # --- output --------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from edgekit.stages.reference import Case, Feeds, Reference, load_model
 
 AT_ONCE: Final = 8  # texts; a batch's logits are the largest thing in memory
 MAX_CASES: Final = 400  # a megabyte of logits each, from the reference and from the variant
+TARGETS: Final = ("target", "summary", "translation")  # columns for what a text is turned into
 
 
 def load(checkpoint: Checkpoint, task: str, work: Path) -> Reference:
@@ -112,10 +113,11 @@ class GenerationReference(Reference):
         }
 
     def cases(self, rows: Sequence[Row]) -> list[Case]:
-        """A text a row, with its ``target`` where the row has one; the tokens of the text itself are the truth."""
+        """A text a row, with its target where the row has one; the tokens of the text itself are the truth."""
         cases = []
         for row in rows[:MAX_CASES]:
-            asked = {name: row[name] for name in ("text", "target") if name in row}
+            targets = [row[name] for name in TARGETS if name in row]
+            asked = {"text": row["text"]} | ({"target": targets[0]} if targets else {})
             forced = self._forced(asked)
             cases.append(Case(asked, len(forced.source or forced.ids), {"logits": np.array(forced.truth, np.int64)}))
         return cases
