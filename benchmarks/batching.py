@@ -14,23 +14,29 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.bundle.reading import Bundle
+from edgekit.runtime.embedding import Embedder
 from edgekit.runtime.loading import open_variant
 from edgekit.runtime.pooling import normalize, pool
 from edgekit.runtime.session import open_session
 from edgekit.runtime.text import TextEncoder
+from edgekit.spec.settings.embedding import EmbeddingSettings
+from edgekit.spec.settings.text import TextSettings
 from edgekit.stages import data, fetch, reference
-from edgekit.stages.evaluate import Vectors, neighbours
+from edgekit.stages.vectors import Vectors, neighbours
 
 BATCH = 32
 
 
 def main(folder: str) -> None:
     """Compare the three ways on a bundle of the model `minilm`."""
-    texts = data.builtin_texts().judged
-    original = reference.load_reference(fetch.fetch("minilm"), "feature-extraction", Path()).embed(texts)
+    texts = [row["text"] for row in data.builtin_texts().judged]
+    loaded = reference.load_reference(fetch.fetch("minilm"), "feature-extraction", Path())
+    original = np.stack([answer["embedding"] for answer in loaded.raw([{"text": text} for text in texts])])
     bundle = Bundle.open(folder)
     variant = bundle.manifest.variants[0]
     with open_variant(bundle, variant) as model:
+        if not isinstance(model, Embedder):
+            sys.exit(f"{folder}: is a bundle for {bundle.manifest.task}; this measures one that embeds")
         ways = {
             "one text at a time": model.embed(texts, batch_size=1),
             f"batches of equal length, up to {BATCH}": model.embed(texts, batch_size=BATCH),
@@ -44,8 +50,8 @@ def main(folder: str) -> None:
 
 
 def _padded(bundle: Bundle, texts: Sequence[str]) -> Vectors:
-    settings = bundle.manifest.embedding
-    encoder = TextEncoder(bundle.read(bundle.manifest.text.tokenizer), bundle.manifest.text)
+    settings, text = bundle.manifest.section(EmbeddingSettings), bundle.manifest.section(TextSettings)
+    encoder = TextEncoder(bundle.read(text.tokenizer), text)
     ids = encoder.encode(texts)
     vectors = np.empty((len(ids), settings.dimension), np.float32)
     with open_session(bundle, bundle.manifest.variants[0], threads=2) as session:
