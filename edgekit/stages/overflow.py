@@ -186,7 +186,7 @@ def _measure(model: ir.Model, component: str, floats: frozenset[str], batches: S
     for node in nodes:
         if node.op_type in _BOUNDS and node.domain == "" and node_key(node) in floats:
             operands = [
-                _node(graph, "Abs", [value]) if index in _summed(node) else value
+                _node(graph, "Abs", [value]) if value is not None and index in _summed(node) else value
                 for index, value in enumerate(node.inputs)
             ]
             bound = ir.node(_BOUNDS[node.op_type], operands, attributes=dict(node.attributes))
@@ -239,7 +239,7 @@ def _reasons(
     for where, names in (("gives", outputs), ("takes", operands)):
         for name in names:
             if not seen.loss.get(name, 0) <= LOSS_MAX:
-                yield Spared(f"{where} values that float16 rounds to {seen.loss[name]:.2g} of themselves or to zero")
+                yield Spared(f"{where} values of which float16 loses {100 * seen.loss[name]:.2g} %")
 
 
 def _does_not_fit(value: ir.Value) -> bool:
