@@ -31,8 +31,9 @@ class Provider:
     options: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-# TensorRT runs an engine in float32 unless told that the graph may use less. CUDA cuts float32 products to TF32's ten
-# bits unless told not to: a variant that says float32 is float32.
+# CUDA cuts float32 products to TF32's ten bits unless told not to: a variant that says float32 is float32. TensorRT
+# keeps every type of the file, spared float32 nodes too, only while no precision is named (trt_fp16_enable,
+# trt_int8_enable): with one it chooses types itself (onnxruntime pull request 18707).
 PROVIDERS: Final[Mapping[str, Provider]] = {
     provider.name: provider
     for provider in (
@@ -50,7 +51,6 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             device="gpu",
             install="an NVIDIA GPU, `pip install onnxruntime-gpu[cuda,cudnn]` instead of onnxruntime, and TensorRT",
             beside=("CUDAExecutionProvider",),
-            options={"float16": {"trt_fp16_enable": "1"}, "int8": {"trt_int8_enable": "1"}},
         ),
         Provider(
             "DmlExecutionProvider",

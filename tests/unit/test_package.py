@@ -99,7 +99,7 @@ def gpu_target(provider):
     [
         ("CUDAExecutionProvider", "float16", "gpu", None),
         ("CUDAExecutionProvider", "float32", "gpu", {"use_tf32": "0"}),
-        ("TensorrtExecutionProvider", "int8", "gpu", {"trt_int8_enable": "1"}),
+        ("TensorrtExecutionProvider", "int8", "gpu", None),
         ("DmlExecutionProvider", "float16", "gpu", None),
         ("CoreMLExecutionProvider", "float16", "", {"ModelFormat": "MLProgram"}),
     ],
