@@ -1,5 +1,7 @@
 """Exported components generate what transformers generates, token for token, with the weights stored once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from edgekit.errors import ExportError
 from edgekit.stages import component_files, recipes, weights
 from edgekit.stages.export import export
 from edgekit.stages.generation_defaults import decoder_layers
-from edgekit.stages.generation_parts import generation_parts
+from edgekit.stages.generation_parts import cache_argument, generation_parts
 
 from .tiny_generators import CONFIGS, NEW_TOKENS, Loop, asked, greedy, tiny_model
 
@@ -71,6 +73,18 @@ def test_quantized_components_share_their_weights(exported, tmp_path):
     shrunk = (tmp_path / "weights.data").stat().st_size / (folder / "weights.data").stat().st_size
     assert shrunk < 0.65  # tables under a megabyte, a large part of these models, stay float
     assert Loop(tmp_path).greedy(asked(model, 3), 4).shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("forward", "name"),
+    [
+        (lambda input_ids, cache=None: None, "cache"),  # from transformers 5.24 on
+        (lambda input_ids, past_key_values=None: None, "past_key_values"),
+        (lambda input_ids: None, ""),
+    ],
+)
+def test_a_cache_is_found_under_both_of_its_names(forward, name):
+    assert cache_argument(SimpleNamespace(forward=forward)) == name
 
 
 def test_a_size_that_is_fixed_is_refused():
