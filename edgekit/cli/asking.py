@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgekit.runtime import Model
 
 ROWS_SHOWN: Final = 20
+VALUES_SHOWN: Final = 3
 
 
 def read_options(options: Sequence[str]) -> dict[str, Any]:
@@ -91,7 +92,21 @@ def _options(asked: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def _cell(value: Any) -> str:
+    shape, numbers = _numbers(value)
+    if shape:
+        return f"{' x '.join(map(str, shape))}: {' '.join(f'{number:+.4f}' for number in numbers)} …"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _numbers(value: Any) -> tuple[tuple[int, ...], list[float]]:
+    """Shape and first values of numbers in nested lists, such as features; an empty shape where it is none."""
+    shape = []
+    while isinstance(value, list) and value and isinstance(value[0], list):
+        shape.append(len(value))
+        value = value[0]
+    if not isinstance(value, list) or not value or not all(isinstance(one, float) for one in value):
+        return (), []
+    return (*shape, len(value)), value[:VALUES_SHOWN]
 
 
 def _fields(text: str) -> Any:
