@@ -17,6 +17,8 @@ pytestmark = pytest.mark.export
 
 SAMPLED = ("llama", "gpt2", "t5")  # rotary and grouped; learned positions and tied; encoder and relative positions
 
+GROUPED = ("llama", "qwen3")
+
 
 @pytest.fixture(
     scope="module",
@@ -45,6 +47,19 @@ def test_the_layers_with_a_cache_are_counted(exported):
     model, folder = exported
     decode = component_files.load_one(folder, "decode").graph
     assert decoder_layers(model.config) == sum(value.name.endswith(".key") for value in decode.outputs)
+
+
+def test_grouped_attention_is_fused_in_every_layer(exported):
+    model, folder = exported
+    if model.config.model_type not in GROUPED:
+        pytest.skip("nothing is claimed of this architecture")
+    decode = component_files.load_one(folder, "decode").graph
+    fused = [node for node in decode if node.op_type == "GroupQueryAttention"]
+    assert len(fused) == model.config.num_hidden_layers
+    sizes = {
+        value.name: str(value.shape[2]) for value in (*decode.inputs, *decode.outputs) if value.name[-4:] == ".key"
+    }
+    assert set(sizes.values()) == {"capacity"}  # a step writes into the cache and copies nothing
 
 
 def test_weights_are_stored_once(exported):
