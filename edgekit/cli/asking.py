@@ -67,9 +67,7 @@ def show(inputs: Sequence[str], answers: Sequence[Any], model: Model, screen: Sc
     """A table: for each input its answers, a column for each field they have."""
     from edgekit.cli.render import heading, indented, plain, shortened, table
 
-    listed = [
-        (text, answer if isinstance(answer, list) else [answer]) for text, answer in zip(inputs, answers, strict=True)
-    ]
+    listed = [(text, _rows(answer)) for text, answer in zip(inputs, answers, strict=True)]
     rows = [row for _, found in listed for row in found if isinstance(row, Mapping)]
     columns = list(dict.fromkeys(name for row in rows for name in row)) or ["answer"]
     numbers = [name for name in columns if all(isinstance(row.get(name, 0), int | float) for row in rows)]
@@ -89,6 +87,13 @@ def show(inputs: Sequence[str], answers: Sequence[Any], model: Model, screen: Sc
 
 def _options(asked: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(asked).parameters)[1:]  # the first are the inputs
+
+
+def _rows(answer: Any) -> list[Any]:
+    if isinstance(answer, Mapping) and {"labels", "scores"} <= answer.keys():  # of zero-shot-classification
+        pairs = zip(answer["labels"], answer["scores"], strict=True)
+        return [{"label": label, "score": score} for label, score in pairs]
+    return answer if isinstance(answer, list) else [answer]
 
 
 def _cell(value: Any) -> str:

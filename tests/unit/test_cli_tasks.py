@@ -18,10 +18,13 @@ def bundle(tmp_path):
 
 def test_labels_are_scored_by_embeddings(bundle, capsys):
     flags = ("--task", "zero-shot-classification", "--set", 'candidate_labels=["word2", "word3"]')
-    assert main(["run", bundle, "word1 word2", *flags, "--json"]) == 0
+    assert main(["run", bundle, "word1 word5", *flags, "--json"]) == 0
     with pipeline("zero-shot-classification", bundle) as model:
-        expected = model("word1 word2", ["word2", "word3"])
+        expected = model("word1 word5", ["word2", "word3"])
     assert json.loads(capsys.readouterr().out)["answers"] == [expected]
+    assert main(["run", bundle, "word1 word5", *flags]) == 0
+    shown = capsys.readouterr().out.split()
+    assert [shown[shown.index(label) + 1] for label in expected["labels"]] == [f"{x:.4f}" for x in expected["scores"]]
 
 
 def test_a_task_the_bundle_is_not_for_is_a_usage_error(bundle, capsys):
