@@ -43,21 +43,29 @@ def load(
     return _open(Path(path), None, variant=variant, threads=threads, spin=spin)
 
 
-def pipeline(task: str, model: str | os.PathLike[str], *, threads: int | None = None, spin: bool = False) -> Model:
+def pipeline(
+    task: str,
+    model: str | os.PathLike[str],
+    *,
+    variant: str | None = None,
+    threads: int | None = None,
+    spin: bool = False,
+) -> Model:
     """Open a bundle as ``transformers.pipeline`` opens a checkpoint: calling it gives results of the same shape.
 
     Args:
         task: What it shall be used for, a Hugging Face task name.
         model: The bundle's folder.
+        variant: See :func:`load`.
         threads: See :func:`load`.
         spin: See :func:`load`.
 
     Raises:
-        UsageError: The bundle cannot be used for that task.
+        UsageError: The bundle cannot be used for that task, or has no such variant.
         IntegrityError: See :func:`load`.
         HostError: See :func:`load`.
     """
-    return _open(Path(model), canonical(task), variant=None, threads=threads, spin=spin).named(task)
+    return _open(Path(model), canonical(task), variant=variant, threads=threads, spin=spin).named(task)
 
 
 def open_variant(
