@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
+
 from edgekit import catalog
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.writing import check_destination, draft_folder, publish
@@ -113,7 +115,8 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
             for provider, group in _groups(targets)
         }
         with progress.stage("check the export"):
-            _check_export(bench, next(iter(groups)))
+            for group in groups:
+                _check_export(bench, group)
         shipped, tried = [], []
         for group, to_try in groups.items():
             passed, left = _climb(bench, to_try, group, progress)
@@ -129,14 +132,25 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """Everything the climb works with."""
+    """Everything the climb works with; float graphs and what was measured on them by execution provider."""
 
     contents: Contents
     setting: Setting
-    calibrations: Mapping[str, Calibration]
-    fp32: Path
+    bases: Mapping[str, _Base]
     folder: Path
     budgets: Mapping[str, Budget]
+
+    def base(self, targets: tuple[str, ...]) -> _Base:
+        """What recipes for these targets start from."""
+        return self.bases[self.contents.targets[targets[0]].execution_provider]
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The folder of the float graphs of one execution provider, and by component what was measured on them."""
+
+    fp32: Path
+    calibrations: Mapping[str, Calibration]
 
 
 def _prepare(
@@ -172,12 +186,9 @@ def _prepare(
     with progress.stage("export"):
         parts = original.parts()
         graphs = {name: export.export(part) for name, part in parts.items()}
-        rewrites: Counter[str] = Counter()
-        for graph in graphs.values():
-            rewrites.update(optimize.optimize(graph))
-        fp32 = work / recipes.FP32.variant_name
-        component_files.save(graphs, fp32)
         components = {name: package.component(graph) for name, graph in graphs.items()}
+        providers = tuple(dict.fromkeys(target.execution_provider for target in targets.values()))
+        rewrites, folders = _optimize(graphs, providers, work)
         del graphs
     with progress.stage("ask the reference"):
         answers = evaluate.ask(
@@ -191,13 +202,37 @@ def _prepare(
     return _Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=replace(setting, rewrites=rewrites, answers=answers),
-        calibrations={
-            name: Calibration(fp32, name, feeds.get(name, ()), work / f"{name}-probe") for name in components
+        bases={
+            provider: _Base(
+                fp32,
+                {
+                    name: Calibration(fp32, name, feeds.get(name, ()), work / f"{fp32.name}-{name}")
+                    for name in components
+                },
+            )
+            for provider, fp32 in folders.items()
         },
-        fp32=fp32,
         folder=folder,
         budgets=budgets,
     )
+
+
+def _optimize(
+    graphs: Mapping[str, ir.Model], providers: Sequence[str], work: Path
+) -> tuple[Mapping[str, int], Mapping[str, Path]]:
+    """Rewrite the graphs; how often each rewrite matched, and for each provider the folder of its graphs."""
+    matched: Counter[str] = Counter()
+    for graph in graphs.values():
+        matched.update(optimize.optimize(graph))
+    folders = dict.fromkeys(providers, work / "float")
+    if set(providers) != {CPU}:
+        component_files.save(graphs, work / "float")
+    if CPU in providers:
+        for graph in graphs.values():
+            matched.update(optimize.optimize_for_cpu(graph))
+        folders[CPU] = work / "float-cpu"
+        component_files.save(graphs, folders[CPU])
+    return matched, folders
 
 
 def _refuse_early(request: BuildRequest, original: reference.Reference, setting: Setting, samples_min: int) -> None:
@@ -252,8 +287,8 @@ def _climb(
 
 def _check_export(bench: _Bench, targets: tuple[str, ...]) -> None:
     variant = package.describe(recipes.FP32, targets, bench.contents.components)
-    draft = bench.folder / "drafts" / "export"
-    package.draft(bench.contents, [(variant, bench.fp32)], draft)
+    draft = bench.folder / "drafts" / bench.base(targets).fp32.name
+    package.draft(bench.contents, [(variant, bench.base(targets).fp32)], draft)
     with open_variant(Bundle.open(draft), variant, provider=CPU) as model:
         evaluate.check_export(model, bench.setting.answers)
 
@@ -263,12 +298,13 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
     provider = bench.contents.targets[targets[0]].execution_provider
     variant = package.describe(recipe, targets, bench.contents.components, provider)
     files = bench.folder / "work" / variant.name
+    base = bench.base(targets)
     try:
-        changed = recipes.make(recipe, bench.fp32, bench.calibrations, files)
+        changed = recipes.make(recipe, base.fp32, base.calibrations, files)
     except ExportError as error:  # this recipe does not fit the architecture: a reason to climb, not to stop
         parity = Parity("fail", error.message, ())
         return variant, Trial(recipe.name, variant.name, recipe.precision, targets, "", 0, parity)
-    report = weights.compare_weights(files, bench.fp32)
+    report = weights.compare_weights(files, base.fp32)
     draft = bench.folder / "drafts" / variant.name
     here = provider if provider in bench.setting.host.providers else CPU
     judged, judged_files = (
@@ -296,12 +332,12 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
         runs_anywhere=provider == CPU and not report.saturates,
     )
     size = sum(path.stat().st_size for path in files.iterdir())
-    overflow = _overflow(bench) if recipe.precision == recipes.FP16.precision else {}
+    overflow = _overflow(base) if recipe.precision == recipes.FP16.precision else {}
     return variant, Trial(recipe.name, variant.name, recipe.precision, targets, changed, size, parity, overflow)
 
 
-def _overflow(bench: _Bench) -> dict[str, Any]:
-    return {name: calibration.overflow.to_json() for name, calibration in bench.calibrations.items()}
+def _overflow(base: _Base) -> dict[str, Any]:
+    return {name: calibration.overflow.to_json() for name, calibration in base.calibrations.items()}
 
 
 def _seal(
