@@ -25,6 +25,7 @@ from edgekit.spec.task import MEASURES
 from edgekit.stages import (
     component_files,
     data,
+    decoder_passes,
     evaluate,
     evidence,
     export,
@@ -40,6 +41,7 @@ from edgekit.stages.calibrate import Calibration
 from edgekit.stages.data import Dataset
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.evidence import Setting, Trial
+from edgekit.stages.moments import Moments
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
 from edgekit.stages.untrained import untrained
@@ -127,6 +129,7 @@ class _Bench:
     contents: Contents
     setting: Setting
     calibrations: Mapping[str, Calibration]
+    moments: Moments
     fp32: Path
     folder: Path
     budgets: Mapping[str, Budget]
@@ -168,6 +171,8 @@ def _prepare(
         rewrites: Counter[str] = Counter()
         for graph in graphs.values():
             rewrites.update(optimize.optimize(graph))
+            if recipes.DECODE in graphs:
+                rewrites.update(decoder_passes.optimize_decoder(graph))
         fp32 = work / recipes.FP32.variant_name
         component_files.save(graphs, fp32)
         components = {name: package.component(graph) for name, graph in graphs.items()}
@@ -187,6 +192,7 @@ def _prepare(
         calibrations={
             name: Calibration(fp32, name, feeds.get(name, ()), work / f"{name}-probe") for name in components
         },
+        moments=Moments(fp32, feeds, work / "moments"),
         fp32=fp32,
         folder=folder,
         budgets=budgets,
@@ -254,11 +260,12 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
     files = bench.folder / "work" / recipe.variant_name
     variant = package.describe(recipe, targets, bench.contents.components)
     try:
-        changed = recipes.make(recipe, bench.fp32, bench.calibrations, files)
+        moments = bench.moments if recipe.calibrated else None
+        changed = recipes.make(recipe, bench.fp32, bench.calibrations, files, moments)
     except ExportError as error:  # this recipe does not fit the architecture: a reason to climb, not to stop
         parity = Parity("fail", error.message, ())
         return variant, Trial(recipe.name, variant.name, recipe.precision, targets, "", 0, parity)
-    report = weights.compare_weights(files, bench.fp32)
+    report = weights.compare_weights(files, bench.fp32, moments)
     draft = bench.folder / "drafts" / variant.name
     package.draft(bench.contents, [(variant, files)], draft)
     saturating = any(bench.contents.targets[name].int8_products_saturate for name in targets)
