@@ -17,13 +17,13 @@ ALL: Final = "all"
 
 
 def targets() -> Mapping[str, Target]:
-    """Every target by name; per architecture, the most demanding one last.
+    """Every target by name; per architecture, the most demanding one last; those of other processors after CPUs.
 
     Raises:
         RecordError: A record breaks its schema.
     """
     found = [Target.read(name, table) for name, table in _records("targets")]
-    found.sort(key=lambda target: (target.architecture, target.rank, target.name))
+    found.sort(key=lambda target: (not target.on_cpu, target.architecture, target.rank, target.name))
     return {target.name: target for target in found}
 
 
@@ -73,7 +73,9 @@ def training_code() -> Path:
 
 
 def expand_targets(names: Iterable[str]) -> tuple[str, ...]:
-    """Target names without doubles, in the order given, ``all`` replaced by every target.
+    """Target names without doubles, in the order given, ``all`` replaced by every CPU target.
+
+    Other targets are named one by one: only a machine that has such a device can prove what is made for it.
 
     Raises:
         UsageError: A name is unknown, or there is no name.
@@ -82,7 +84,7 @@ def expand_targets(names: Iterable[str]) -> tuple[str, ...]:
     expanded: dict[str, None] = {}
     for name in names:
         if name == ALL:
-            expanded.update(dict.fromkeys(known))
+            expanded.update(dict.fromkeys(name for name, target in known.items() if target.on_cpu))
         elif name in known:
             expanded[name] = None
         else:

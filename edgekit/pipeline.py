@@ -14,18 +14,20 @@ from edgekit.bundle.reading import Bundle
 from edgekit.bundle.writing import check_destination, draft_folder, publish
 from edgekit.errors import DataError, ExportError, InconclusiveError, OutputError, ParityError
 from edgekit.runtime.answers import WORST
-from edgekit.runtime.host import detect_host
 from edgekit.runtime.loading import open_variant
-from edgekit.spec.manifest import Manifest, Variant
+from edgekit.runtime.session import this_host
+from edgekit.spec.manifest import Component, Manifest, Variant
 from edgekit.spec.model import Trained
 from edgekit.spec.parity import BUDGETS, Budget, Parity
 from edgekit.spec.progress import Progress
+from edgekit.spec.provider import CPU
 from edgekit.spec.target import Target
 from edgekit.spec.task import MEASURES
 from edgekit.stages import (
     component_files,
     data,
     decoder_passes,
+    elsewhere,
     evaluate,
     evidence,
     export,
@@ -44,10 +46,11 @@ from edgekit.stages.evidence import Setting, Trial
 from edgekit.stages.moments import Moments
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
+from edgekit.stages.reference import Feeds
 from edgekit.stages.untrained import untrained
 
 # A self-test on another CPU may differ this much from the build machine's worst golden case.
-SELF_TEST_SLACK: Mapping[str, float] = {"float32": 1e-4, "int8": 5e-3, "int4": 1e-2}
+SELF_TEST_SLACK: Mapping[str, float] = {"float32": 1e-4, "float16": 5e-3, "int8": 5e-3, "int4": 1e-2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         InputError: The checkpoint, the data or the output folder cannot be used.
         ExportError: The model cannot be turned into a graph that answers like it.
         ParityError: No recipe stays within the budget; ``OUTPUT.evidence/parity.json`` says how far off each was.
-        InconclusiveError: The data or the reference cannot prove anything; the same file says why.
+        InconclusiveError: The data, the reference or this machine cannot prove anything; the same file says why.
     """
     targets = {name: catalog.target(name) for name in request.targets}
     recipes.check_name(request.recipe)
@@ -108,15 +111,20 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         bench = _prepare(request, targets, dataset, folder, progress)
         if bench.setting.answers.doubts and not request.allow_unproven:
             raise _unproven(request, bench.setting)
-        to_try = recipes.ladder(request.recipe, bench.contents.components)
+        groups = {
+            group: recipes.ladder(request.recipe, bench.contents.components, provider)
+            for provider, group in _groups(targets)
+        }
         with progress.stage("check the export"):
-            _check_export(bench, tuple(targets))
+            _check_export(bench, next(iter(groups)))
         shipped, tried = [], []
-        for group in _groups(targets):
+        for group, to_try in groups.items():
             passed, left = _climb(bench, to_try, group, progress)
             tried += left
             if passed is None:
                 raise _failed(request, bench, tried)
+            if passed[0].parity == "unproven" and not request.allow_unproven:
+                raise _unproven(request, bench.setting, [*tried, passed[1]])
             shipped.append(passed)
         with progress.stage("seal"):
             return _seal(request, bench, shipped, tried)
@@ -160,7 +168,7 @@ def _prepare(
         rewrites={},
         data=dataset,
         answers=Answers((), 0, (), ()),
-        host=detect_host(),
+        host=this_host(),
         targets=targets,
         allow_unproven=request.allow_unproven,
     )
@@ -185,18 +193,25 @@ def _prepare(
             doubts=untrained(part.module for part in parts.values()),
             advance=progress.advance,
         )
-    feeds = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
+    read = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
+    feeds = {name: _taken(read.get(name, ()), component) for name, component in components.items()}
     return _Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=replace(setting, rewrites=rewrites, answers=answers),
         calibrations={
-            name: Calibration(fp32, name, feeds.get(name, ()), work / f"{name}-probe") for name in components
+            name: Calibration(fp32, name, feeds[name], work / f"{name}-probe") for name in components
         },
         moments=Moments(fp32, feeds, work / "moments"),
         fp32=fp32,
         folder=folder,
         budgets=budgets,
     )
+
+
+def _taken(batches: Sequence[Feeds], component: Component) -> list[Feeds]:
+    """Of what the original reads only what the component takes: not every decoder takes positions."""
+    names = [tensor.name for tensor in component.inputs]
+    return [{name: batch[name] for name in names if name in batch} for batch in batches]
 
 
 def _refuse_early(request: BuildRequest, original: reference.Reference, setting: Setting, samples_min: int) -> None:
@@ -224,23 +239,25 @@ def _no_data(original: reference.Reference) -> Dataset:
     )
 
 
-def _groups(targets: Mapping[str, Target]) -> Iterator[tuple[str, ...]]:
-    """Targets for which every recipe makes the same file: today all that share an execution provider."""
+def _groups(targets: Mapping[str, Target]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Targets for which every recipe makes the same file: all that share an execution provider, which stands first."""
     providers = dict.fromkeys(target.execution_provider for target in targets.values())
     for provider in providers:
-        yield tuple(name for name, target in targets.items() if target.execution_provider == provider)
+        yield provider, tuple(name for name, target in targets.items() if target.execution_provider == provider)
 
 
 def _climb(
     bench: _Bench, to_try: Sequence[Recipe], targets: tuple[str, ...], progress: Progress
 ) -> tuple[tuple[Variant, Trial] | None, list[Trial]]:
-    """Try recipes from the fastest to the closest; the first that passes, and those that were left."""
+    """Try recipes from the fastest to the closest; the first that passes, and those that were left.
+
+    One that cannot be proven ends the climb too: what keeps it from proof keeps the next one from it.
+    """
     left: list[Trial] = []
     for recipe in to_try:
         with progress.stage(f"judge {recipe.name}"):
             variant, trial = _try(bench, recipe, targets)
-        doubtful = trial.parity.verdict == "unproven" and bench.setting.allow_unproven
-        if trial.parity.verdict == "pass" or doubtful:
+        if trial.parity.verdict in ("pass", "unproven"):
             return (variant, trial), left
         progress.note(f"{recipe.name} left: {trial.parity.reason}")
         left.append(trial)
@@ -251,14 +268,15 @@ def _check_export(bench: _Bench, targets: tuple[str, ...]) -> None:
     variant = package.describe(recipes.FP32, targets, bench.contents.components)
     draft = bench.folder / "drafts" / "export"
     package.draft(bench.contents, [(variant, bench.fp32)], draft)
-    with open_variant(Bundle.open(draft), variant) as model:
+    with open_variant(Bundle.open(draft), variant, provider=CPU) as model:
         evaluate.check_export(model, bench.setting.answers)
 
 
 def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Variant, Trial]:
     """Make one variant and judge it as a draft bundle, through the code that runs on the device."""
-    files = bench.folder / "work" / recipe.variant_name
-    variant = package.describe(recipe, targets, bench.contents.components)
+    provider = bench.contents.targets[targets[0]].execution_provider
+    variant = package.describe(recipe, targets, bench.contents.components, provider)
+    files = bench.folder / "work" / variant.name
     try:
         moments = bench.moments if recipe.calibrated else None
         changed = recipes.make(recipe, bench.fp32, bench.calibrations, files, moments)
@@ -267,9 +285,15 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
         return variant, Trial(recipe.name, variant.name, recipe.precision, targets, "", 0, parity)
     report = weights.compare_weights(files, bench.fp32, moments)
     draft = bench.folder / "drafts" / variant.name
-    package.draft(bench.contents, [(variant, files)], draft)
+    here = provider if provider in bench.setting.host.providers else CPU
+    judged, judged_files = (
+        (variant, files)
+        if here == provider
+        else elsewhere.stand_in(variant, files, bench.folder / "rounded" / variant.name)
+    )
+    package.draft(bench.contents, [(judged, judged_files)], draft)
     saturating = any(bench.contents.targets[name].int8_products_saturate for name in targets)
-    with open_variant(Bundle.open(draft), variant) as model:
+    with open_variant(Bundle.open(draft), judged, provider=here) as model:
         parity = evaluate.evaluate(
             model,
             bench.setting.answers,
@@ -277,15 +301,22 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
             report.checks(saturating_target=saturating),
         )
         worst = model.self_test().worst
+    if here != provider:
+        parity = elsewhere.unproven(parity, provider)
     accepted = math.floor((worst - SELF_TEST_SLACK[recipe.precision]) * 1e4) / 1e4
     variant = replace(
         variant,
         parity=parity.verdict,
         self_test_min=max(accepted, WORST),
-        runs_anywhere=not report.saturates,
+        runs_anywhere=provider == CPU and not report.saturates,
     )
     size = sum(path.stat().st_size for path in files.iterdir())
-    return variant, Trial(recipe.name, variant.name, recipe.precision, targets, changed, size, parity)
+    overflow = _overflow(bench) if recipe.precision == recipes.FP16.precision else {}
+    return variant, Trial(recipe.name, variant.name, recipe.precision, targets, changed, size, parity, overflow)
+
+
+def _overflow(bench: _Bench) -> dict[str, Any]:
+    return {name: calibration.overflow.to_json() for name, calibration in bench.calibrations.items()}
 
 
 def _seal(
@@ -299,7 +330,9 @@ def _seal(
     card = evidence.model_card(manifest, facts)
     manifest = package.seal(bench.contents, variants, draft, facts, card)
     for variant in variants:
-        with open_variant(Bundle.open(draft), variant) as model:
+        provider = bench.contents.targets[variant.targets[0]].execution_provider
+        here = provider if provider in bench.setting.host.providers else CPU
+        with open_variant(Bundle.open(draft), variant, provider=here) as model:
             if not model.self_test().passed:
                 raise ParityError(f"{variant.name}: the sealed bundle fails its own self-test")
     publish(draft, request.output, replace=request.replace)
@@ -316,11 +349,13 @@ def _failed(request: BuildRequest, bench: _Bench, tried: Sequence[Trial]) -> Par
     )
 
 
-def _unproven(request: BuildRequest, setting: Setting) -> InconclusiveError:
-    path = _leave_evidence(request, evidence.parity_evidence(setting, [], []))
+def _unproven(request: BuildRequest, setting: Setting, tried: Sequence[Trial] = ()) -> InconclusiveError:
+    path = _leave_evidence(request, evidence.parity_evidence(setting, [], tried))
+    reason = "; ".join(setting.answers.doubts) or tried[-1].parity.reason
+    remedy = "give more real texts with --data" if setting.answers.doubts else "export on a machine that has it"
     return InconclusiveError(
-        f"parity cannot be proven: {'; '.join(setting.answers.doubts)}",
-        hint=f"give more real texts with --data, or --allow-unproven to ship it marked so; see {path}",
+        f"parity cannot be proven: {reason}",
+        hint=f"{remedy}, or --allow-unproven to ship it marked so; see {path}",
     )
 
 

@@ -40,6 +40,10 @@ _MEANINGS: Final = (
     ),
     (r"Attempting to broadcast .*? (\d+) by (\d+)", r"a size inside the graph is fixed: \1 meets \2"),
     (r"cannot be reshaped to the requested shape", "a size inside the graph is fixed: a Reshape does not fit"),
+    (
+        r"running Gather node.*?indices element out of data bounds",
+        "the graph looks for a row that is not there: the batch it was traced with is fixed inside it",
+    ),
     (r"Required inputs \((.*?)\) are missing", r"the graph asks for inputs the model does not name: \1"),
 )
 

@@ -13,11 +13,10 @@ from typing import Any, Final
 
 from edgekit.errors import ExportError
 from edgekit.spec.manifest import MANIFEST_NAME, Manifest, Variant
+from edgekit.spec.provider import PROVIDERS, options_of
 
 PACKAGE_NAME: Final = "manifest.json"
 FOLDER: Final = "model"
-
-_DEVICES: Final = {"CPUExecutionProvider": "cpu"}
 
 
 def variant_folder(name: str) -> str:
@@ -69,15 +68,17 @@ def ort_package(manifest: Manifest) -> bytes:
 
 def _variant(manifest: Manifest, variant: Variant, component: str) -> dict[str, Any]:
     assets = sorted({path for section in manifest.settings.values() for path in section.files()})
-    provider = _provider(manifest, variant)
+    provider = PROVIDERS[_provider(manifest, variant)]
+    options = dict(sorted(options_of(provider.name, variant.precision).items()))
     return {
-        "ep": provider,
-        "device": _DEVICES[provider],
+        "ep": provider.name,
+        **({"device": provider.device} if provider.device else {}),
         "variant_directory": variant.folder,
         "executor_info": {
             "ort": {
                 "model_file": variant.graphs[component],
                 "session_options": dict(sorted(variant.session_options.items())),
+                **({"provider_options": options} if options else {}),
             },
             "edgekit": {"recipe": variant.recipe, "assets": [_asset_reference(path) for path in assets]},
         },
@@ -86,10 +87,10 @@ def _variant(manifest: Manifest, variant: Variant, component: str) -> dict[str, 
 
 def _provider(manifest: Manifest, variant: Variant) -> str:
     providers = sorted({manifest.targets[target].execution_provider for target in variant.targets})
-    if len(providers) != 1 or providers[0] not in _DEVICES:
+    if len(providers) != 1 or providers[0] not in PROVIDERS:
         raise ExportError(
             f"variant {variant.name}: serves the execution providers {', '.join(providers) or 'of no target'}; "
-            f"a package declares one of {', '.join(_DEVICES)} for each variant",
+            f"a package declares one of {', '.join(PROVIDERS)} for each variant",
             hint="make one variant for each execution provider",
         )
     return providers[0]

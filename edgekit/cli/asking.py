@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgekit.runtime import Model
 
 ROWS_SHOWN: Final = 20
+VALUES_SHOWN: Final = 3
 
 
 def read_options(options: Sequence[str]) -> dict[str, Any]:
@@ -66,9 +67,7 @@ def show(inputs: Sequence[str], answers: Sequence[Any], model: Model, screen: Sc
     """A table: for each input its answers, a column for each field they have."""
     from edgekit.cli.render import heading, indented, plain, shortened, table
 
-    listed = [
-        (text, answer if isinstance(answer, list) else [answer]) for text, answer in zip(inputs, answers, strict=True)
-    ]
+    listed = [(text, _rows(answer)) for text, answer in zip(inputs, answers, strict=True)]
     rows = [row for _, found in listed for row in found if isinstance(row, Mapping)]
     columns = list(dict.fromkeys(name for row in rows for name in row)) or ["answer"]
     numbers = [name for name in columns if all(isinstance(row.get(name, 0), int | float) for row in rows)]
@@ -90,8 +89,29 @@ def _options(asked: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(asked).parameters)[1:]  # the first are the inputs
 
 
+def _rows(answer: Any) -> list[Any]:
+    if isinstance(answer, Mapping) and {"labels", "scores"} <= answer.keys():  # of zero-shot-classification
+        pairs = zip(answer["labels"], answer["scores"], strict=True)
+        return [{"label": label, "score": score} for label, score in pairs]
+    return answer if isinstance(answer, list) else [answer]
+
+
 def _cell(value: Any) -> str:
+    shape, numbers = _numbers(value)
+    if shape:
+        return f"{' x '.join(map(str, shape))}: {' '.join(f'{number:+.4f}' for number in numbers)} …"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _numbers(value: Any) -> tuple[tuple[int, ...], list[float]]:
+    """Shape and first values of numbers in nested lists, such as features; an empty shape where it is none."""
+    shape = []
+    while isinstance(value, list) and value and isinstance(value[0], list):
+        shape.append(len(value))
+        value = value[0]
+    if not isinstance(value, list) or not value or not all(isinstance(one, float) for one in value):
+        return (), []
+    return (*shape, len(value)), value[:VALUES_SHOWN]
 
 
 def _fields(text: str) -> Any:

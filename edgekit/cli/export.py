@@ -44,7 +44,7 @@ def export(  # noqa: PLR0913 - each is an option of the command
             "--target",
             "-t",
             metavar="TARGET",
-            help="A device class from `edgekit targets`, or all. May be given again.",
+            help="A device class from `edgekit targets`, or all for every CPU. May be given again.",
             autocompletion=complete_target,
             show_default=False,
         ),
@@ -100,7 +100,7 @@ def export(  # noqa: PLR0913 - each is an option of the command
         bool,
         typer.Option(
             "--allow-unproven",
-            help="Keep a variant the data cannot prove; it stays marked so.",
+            help="Keep a variant that the data, or this machine, cannot prove; it stays marked so.",
             rich_help_panel=CHOICE,
         ),
     ] = False,

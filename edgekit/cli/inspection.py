@@ -21,7 +21,7 @@ def inspect(
 ) -> None:
     """Show what a bundle is, what was proved of it, and what was tried and left."""
     from edgekit.bundle.reading import Bundle
-    from edgekit.runtime.host import detect_host
+    from edgekit.runtime.session import this_host
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
     opened = Bundle.open(bundle)
@@ -38,9 +38,11 @@ def inspect(
     from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
     from edgekit.spec.reader import parse_json
 
-    host = detect_host()
+    host = this_host()
     here = [
-        name for name, made in manifest.targets.items() if not made.missing_on(host.architecture, host.cpu_features)
+        name
+        for name, made in manifest.targets.items()
+        if not made.missing_on(host.architecture, host.cpu_features, host.providers)
     ]
     report = reports.get(PARITY_EVIDENCE)
     evidence = read_evidence(parse_json(report, PARITY_EVIDENCE)) if report is not None else None

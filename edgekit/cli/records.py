@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 def targets(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
     """List the classes of devices a bundle can be made for, and which of them this machine is."""
     from edgekit import catalog
-    from edgekit.runtime.host import detect_host
+    from edgekit.runtime.session import this_host
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
     known = catalog.targets()
-    host = detect_host()
+    host = this_host()
     if screen.json:
         screen.result(_targets_json(known, host))
         return
@@ -31,7 +31,7 @@ def targets(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFl
     listing = table("target", "here", "CPU features", "what it is", fold=("CPU features", "what it is"))
     for target in known.values():
         here = Mark(passed=True) if _fits(target, host) else ""
-        listing.add_row(target.name, here, " ".join(target.cpu_features), target.summary)
+        listing.add_row(target.name, here, " ".join(target.cpu_features) or target.execution_provider, target.summary)
     fitting = [target.name for target in known.values() if _fits(target, host)]
     screen.show(
         heading("Targets"),
@@ -66,7 +66,7 @@ def complete_target(incomplete: str) -> list[tuple[str, str]]:
     from edgekit import catalog
 
     known = [(target.name, target.summary) for target in catalog.targets().values()]
-    return [pair for pair in [*known, (catalog.ALL, "every target")] if pair[0].startswith(incomplete)]
+    return [pair for pair in [*known, (catalog.ALL, "every CPU target")] if pair[0].startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[tuple[str, str]]:
@@ -77,7 +77,7 @@ def complete_model(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _fits(target: Target, host: Host) -> bool:
-    return not target.missing_on(host.architecture, host.cpu_features)
+    return not target.missing_on(host.architecture, host.cpu_features, host.providers)
 
 
 def _origin(card: ModelCard) -> list[tuple[str, str]]:
@@ -116,5 +116,6 @@ def _targets_json(known: Mapping[str, Target], host: Host) -> dict[str, object]:
             "cpu_features": sorted(host.cpu_features),
             "cpu_name": host.cpu_name,
             "system": host.system,
+            "providers": sorted(host.providers),
         },
     }

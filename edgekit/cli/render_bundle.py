@@ -73,7 +73,8 @@ def targets(manifest: Manifest, evidence: ParityEvidence | None, here: Sequence[
         measured = evidence.variants.get(variant.name) if evidence else None
         for name in variant.targets:
             fits = Mark(passed=True) if name in here else ""
-            listing.add_row(plain(name), plain(variant.name), _judged_there(measured, name), fits)
+            judged = _judged_there(measured, name, on_cpu=manifest.targets[name].on_cpu)
+            listing.add_row(plain(name), plain(variant.name), judged, fits)
     return [heading("Targets"), indented(listing)]
 
 
@@ -134,10 +135,12 @@ def _graph_bytes(manifest: Manifest, variant: Variant) -> int:
     return sum(entry.size for entry in manifest.files if entry.path.startswith(f"{variant.folder}/"))
 
 
-def _judged_there(measured: VariantEvidence | None, target: str) -> Text:
+def _judged_there(measured: VariantEvidence | None, target: str, *, on_cpu: bool) -> Text:
     if not measured or target not in measured.ran_here:
         return Text("not recorded", style="dim")
-    return Text("on such a CPU", style="green") if measured.ran_here[target] else Text("on another CPU", style="yellow")
+    if measured.ran_here[target]:
+        return Text("on such a CPU" if on_cpu else "on such a device", style="green")
+    return Text("on another CPU" if on_cpu else "on a CPU instead", style="yellow")
 
 
 def _numbers(check: Check) -> tuple[str, str]:

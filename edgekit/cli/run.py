@@ -62,6 +62,14 @@ def run(  # noqa: PLR0913 - each is an option of the command
             show_default=False,
         ),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="Use it for this task, such as zero-shot-classification by embeddings; its own otherwise.",
+            show_default=False,
+        ),
+    ] = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
     as_json: JsonFlag = False,
@@ -71,10 +79,18 @@ def run(  # noqa: PLR0913 - each is an option of the command
     screen = Screen.of(context, as_json=as_json, debug=debug)
     texts = _texts(inputs or [], file)
     chosen = read_options(options or [])
-    from edgekit.runtime import Embedder, load
+    from edgekit.runtime import Embedder, load, pipeline
 
-    model = load(bundle, variant=variant, threads=threads)
+    if task:
+        model = pipeline(task, bundle, variant=variant, threads=threads)
+    else:
+        model = load(bundle, variant=variant, threads=threads)
     if isinstance(model, Embedder):
+        if chosen:
+            raise UsageError(
+                f"--set {next(iter(chosen))}: embeddings have no options",
+                hint="to score labels by embeddings, add --task zero-shot-classification",
+            )
         _embed(model, texts, npy, screen)
         return
     if npy:

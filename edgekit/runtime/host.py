@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgekit.spec.provider import CPU_ONLY
 from edgekit.spec.target import CPU_FEATURES
 
 _ARCHITECTURES: Final = {"amd64": "x86_64", "x64": "x86_64", "x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
@@ -57,16 +58,18 @@ class Host:
         cpu_features: Those of :data:`edgekit.spec.target.CPU_FEATURES` that every core has.
         cpu_name: What the system calls the CPU, for people; may be empty.
         system: ``linux``, ``darwin`` or ``win32``.
+        providers: Execution providers that may run something here; see :func:`edgekit.runtime.session.this_host`.
     """
 
     architecture: str
     cpu_features: frozenset[str]
     cpu_name: str
     system: str
+    providers: frozenset[str] = CPU_ONLY
 
 
 def detect_host() -> Host:
-    """This machine. A feature that the system does not report is not claimed."""
+    """This machine, its CPU alone. A feature that the system does not report is not claimed."""
     import platform  # tens of milliseconds that a caller with a Host of its own need not pay
 
     architecture = normalise_architecture(platform.machine())

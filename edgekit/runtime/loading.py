@@ -8,11 +8,11 @@ from pathlib import Path
 
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import UsageError
-from edgekit.runtime.host import detect_host, usable_threads
+from edgekit.runtime.host import usable_threads
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
 from edgekit.runtime.selection import check_host
-from edgekit.runtime.session import onnxruntime_version
+from edgekit.runtime.session import onnxruntime_version, this_host
 from edgekit.runtime.tasks import CLASSES, OTHER_USES
 from edgekit.spec.manifest import Variant
 from edgekit.spec.task import canonical
@@ -27,7 +27,8 @@ def load(
 
     Args:
         path: The bundle's folder.
-        variant: Its variant; None takes the one for this CPU's features.
+        variant: Its variant; None takes the one that fits this machine best: of those whose execution
+            provider it has, the one for its CPU's features.
         threads: Threads within one operator; None takes what the CPU affinity and the cgroup's quota allow.
         spin: Whether idle threads burn CPU to answer sooner.
 
@@ -42,25 +43,39 @@ def load(
     return _open(Path(path), None, variant=variant, threads=threads, spin=spin)
 
 
-def pipeline(task: str, model: str | os.PathLike[str], *, threads: int | None = None, spin: bool = False) -> Model:
+def pipeline(
+    task: str,
+    model: str | os.PathLike[str],
+    *,
+    variant: str | None = None,
+    threads: int | None = None,
+    spin: bool = False,
+) -> Model:
     """Open a bundle as ``transformers.pipeline`` opens a checkpoint: calling it gives results of the same shape.
 
     Args:
         task: What it shall be used for, a Hugging Face task name.
         model: The bundle's folder.
+        variant: See :func:`load`.
         threads: See :func:`load`.
         spin: See :func:`load`.
 
     Raises:
-        UsageError: The bundle cannot be used for that task.
+        UsageError: The bundle cannot be used for that task, or has no such variant.
         IntegrityError: See :func:`load`.
         HostError: See :func:`load`.
     """
-    return _open(Path(model), canonical(task), variant=None, threads=threads, spin=spin).named(task)
+    return _open(Path(model), canonical(task), variant=variant, threads=threads, spin=spin).named(task)
 
 
 def open_variant(
-    bundle: Bundle, variant: Variant, *, use: str | None = None, threads: int | None = None, spin: bool = False
+    bundle: Bundle,
+    variant: Variant,
+    *,
+    use: str | None = None,
+    threads: int | None = None,
+    spin: bool = False,
+    provider: str | None = None,
 ) -> Model:
     """Open one variant of an open bundle without asking whether this host is one of its targets.
 
@@ -72,6 +87,7 @@ def open_variant(
         use: The task it shall be used for; the bundle's own where None.
         threads: See :func:`load`.
         spin: See :func:`load`.
+        provider: Execution provider to run on; that of the variant's targets where None.
 
     Raises:
         UsageError: The bundle cannot be used for that task.
@@ -79,7 +95,7 @@ def open_variant(
         HostError: This onnxruntime cannot run it.
     """
     module, _, name = _class_for(bundle.manifest.task, use).partition(":")
-    opened = Opened(bundle, variant, detect_host(), threads=threads or usable_threads(), spin=spin)
+    opened = Opened(bundle, variant, this_host(), threads=threads or usable_threads(), spin=spin, provider=provider)
     model: Model = getattr(import_module(f"edgekit.runtime.{module}"), name)(opened)
     opened.loaded()
     return model
@@ -89,7 +105,7 @@ def _open(path: Path, use: str | None, *, variant: str | None, threads: int | No
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
     bundle = Bundle.open(path)
-    chosen = check_host(bundle.manifest, detect_host(), onnxruntime_version(), variant)
+    chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
     return open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
 
 

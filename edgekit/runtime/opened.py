@@ -22,12 +22,15 @@ class Opened:
         host: The machine it was chosen for.
     """
 
-    def __init__(self, bundle: Bundle, variant: Variant, host: Host, *, threads: int, spin: bool) -> None:
+    def __init__(
+        self, bundle: Bundle, variant: Variant, host: Host, *, threads: int, spin: bool, provider: str | None = None
+    ) -> None:
         self.bundle = bundle
         self.variant = variant
         self.host = host
         self._threads = threads
         self._spin = spin
+        self._provider = provider
         self._weights: dict[str, memoryview] = {}
         self._sessions: dict[str, Session] = {}
 
@@ -57,7 +60,13 @@ class Opened:
         """
         if component not in self._sessions:
             self._sessions[component] = open_session(
-                self.bundle, self.variant, component, weights=self._weights, threads=self._threads, spin=self._spin
+                self.bundle,
+                self.variant,
+                component,
+                weights=self._weights,
+                threads=self._threads,
+                spin=self._spin,
+                provider=self._provider,
             )
         return self._sessions[component]
 

@@ -9,6 +9,7 @@ from edgekit.errors import HostError, IntegrityError, UsageError
 from edgekit.runtime.host import Host
 from edgekit.runtime.tasks import CLASSES
 from edgekit.spec.manifest import Manifest, Variant
+from edgekit.spec.provider import PROVIDERS
 from edgekit.spec.reader import nearest
 from edgekit.spec.target import Target
 
@@ -22,7 +23,7 @@ def check_host(manifest: Manifest, host: Host, onnxruntime_version: str, name: s
         manifest: The bundle's.
         host: The machine.
         onnxruntime_version: Of the installed onnxruntime, for example ``1.32.0``.
-        name: The variant asked for; None lets the host's CPU decide.
+        name: The variant asked for; None lets the host decide.
 
     Returns:
         The variant to load.
@@ -46,7 +47,10 @@ def check_host(manifest: Manifest, host: Host, onnxruntime_version: str, name: s
 
 
 def choose_variant(manifest: Manifest, host: Host, name: str | None = None) -> Variant:
-    """The variant for this host's CPU: of those that fit, the one with the highest target rank.
+    """The variant for this host: of those that fit, the one with the highest target rank.
+
+    A target whose execution provider the host's onnxruntime lacks does not fit. The choice is among variants that were
+    each made for their provider; none is run on another than its own.
 
     The manifest's order, which is the bundle's preference, breaks ties.
 
@@ -66,7 +70,7 @@ def choose_variant(manifest: Manifest, host: Host, name: str | None = None) -> V
     best: tuple[int, Variant] | None = None
     for variant in candidates:
         for target in (manifest.targets[target] for target in variant.targets):
-            fits = not target.missing_on(host.architecture, host.cpu_features)
+            fits = not target.missing_on(host.architecture, host.cpu_features, host.providers)
             if fits and (best is None or target.rank > best[0]):
                 best = (target.rank, variant)
     if best is None:
@@ -110,13 +114,22 @@ def _nothing_fits(manifest: Manifest, host: Host, variants: tuple[Variant, ...],
     reasons = "; ".join(_reason(manifest.targets[name], host) for name in names)
     what = "no variant of the bundle fits" if asked is None else f"variant {asked!r} does not fit"
     cpu = f" ({host.cpu_name})" if host.cpu_name else ""
+    hint = "use a bundle that was made for this CPU: `edgekit targets` lists what bundles can be made for"
+    lacking = [
+        provider
+        for provider in dict.fromkeys(manifest.targets[name].execution_provider for name in names)
+        if provider not in host.providers
+    ]
+    if lacking:
+        hint = "; ".join(f"{provider} needs {PROVIDERS[provider].install}" for provider in lacking)
     return HostError(
         f"{what} this {host.architecture} CPU{cpu}: {reasons or 'it serves no target'}",
-        hint="use a bundle that was made for this CPU: `edgekit targets` lists what bundles can be made for",
+        hint=hint,
     )
 
 
 def _reason(target: Target, host: Host) -> str:
-    if target.architecture != host.architecture:
+    missing = target.missing_on(host.architecture, host.cpu_features, host.providers)
+    if missing == (target.architecture,):
         return f"{target.name} is for {target.architecture}"
-    return f"{target.name} needs {', '.join(target.missing_on(host.architecture, host.cpu_features))}"
+    return f"{target.name} needs {', '.join(missing)}"

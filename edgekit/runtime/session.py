@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import posixpath
 from collections.abc import Mapping
 from types import TracebackType
@@ -12,10 +13,12 @@ import numpy.typing as npt
 
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import EdgekitError, HostError, InputError, IntegrityError, UsageError
+from edgekit.runtime import host
 from edgekit.runtime.binding import Binding
 from edgekit.runtime.external_data import external_tensors
 from edgekit.runtime.weights import hand_over, read_weights
 from edgekit.spec.manifest import Manifest, Tensor, Variant
+from edgekit.spec.provider import CPU, PROVIDERS, options_of
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -50,6 +53,11 @@ SESSION_OPTIONS: Final = frozenset(
 
 _ORT_TYPES: Final = {"float": "float32", "double": "float64"}
 _ERROR_LOG: Final = 3
+
+# What a GPU is there for. Arithmetic on shapes may stay on the CPU: providers leave it there by design.
+_HEAVY: Final = frozenset(
+    {"Attention", "Conv", "Gemm", "GroupQueryAttention", "MatMul", "MatMulNBits", "MultiHeadAttention"}
+)
 
 
 class Session:
@@ -121,7 +129,7 @@ class Session:
         self.close()
 
 
-def open_session(
+def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
     bundle: Bundle,
     variant: Variant,
     component: str = "model",
@@ -129,6 +137,7 @@ def open_session(
     weights: dict[str, memoryview] | None = None,
     threads: int,
     spin: bool = False,
+    provider: str | None = None,
 ) -> Session:
     """Open a component's graph from verified memory; ONNX Runtime is given no path to open.
 
@@ -139,13 +148,14 @@ def open_session(
         weights: Weight files that another component has read already, by name; those read here are added.
         threads: Within one operator, the caller's included.
         spin: Whether idle threads burn CPU to answer sooner.
+        provider: Execution provider to run on; that of the variant's targets where None.
 
     Raises:
         IntegrityError: A file is not what the manifest lists, or the graph is not what the manifest describes.
         HostError: This onnxruntime cannot run the graph, or not on the provider asked for.
     """
     manifest = bundle.manifest
-    provider = _provider(manifest, variant)
+    provider = provider or _provider(manifest, variant)
     if component not in manifest.components:
         raise IntegrityError(f"edgekit.json: components: has no {component!r}, which task {manifest.task} needs")
     described, path = manifest.components[component], variant.graph_path(component)
@@ -162,29 +172,56 @@ def open_session(
     if provider not in ort.get_available_providers():
         raise HostError(
             f"variant {variant.name!r} runs on {provider}, which this onnxruntime does not have",
-            hint=f"it has {', '.join(ort.get_available_providers())}",
+            hint=f"it has {', '.join(ort.get_available_providers())}; {provider} needs {PROVIDERS[provider].install}",
         )
     try:
         options = _options(variant, threads=threads, spin=spin)
         # ONNX Runtime keeps a plan of its memory for every shape it has seen, and a decoder's is new at every token.
-        options.enable_mem_pattern = component != "decode"
+        # DirectML does not work with such plans.
+        options.enable_mem_pattern = component != "decode" and provider != "DmlExecutionProvider"
         if component == "decode" and not spin:
             # A token takes hundreds of short operators: waking a sleeping thread for each costs a tenth of its time.
             # Threads that wait within a run and sleep between two cost nothing while nobody asks.
             options.add_session_config_entry("session.intra_op.allow_spinning", "1")
             options.add_session_config_entry("session.force_spinning_stop", "1")
+        if provider != CPU:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         values = read_weights(bundle, variant.folder, tensors, {} if weights is None else weights)
         hand_over(options, values)
-        session = ort.InferenceSession(model, options, providers=[provider])
+        session = ort.InferenceSession(
+            model,
+            options,
+            providers=[(name, dict(options_of(name, variant.precision))) for name in (provider, *beside(provider))],
+        )
     except EdgekitError:
         raise
     except Exception as error:
         raise _load_error(error, path, ort.__version__) from error
     if session.get_providers()[0] != provider:
-        raise HostError(f"variant {variant.name!r}: asked for {provider}, got {session.get_providers()[0]}")
+        raise HostError(
+            f"variant {variant.name!r}: asked for {provider}, got {session.get_providers()[0]}",
+            hint=f"{provider} needs {PROVIDERS[provider].install}; or name one of the bundle's variants for the CPU",
+        )
+    if provider != CPU:
+        _check_placement(session, variant, provider)
     _check_graph("inputs", described.inputs, session.get_inputs(), path)
     _check_graph("outputs", described.outputs, session.get_outputs(), path)
     return Session(session, described.inputs, described.outputs, list(values.values()))
+
+
+def beside(provider: str) -> tuple[str, ...]:
+    """The providers of the same device that take what this one does not take."""
+    return PROVIDERS[provider].beside
+
+
+def this_host() -> host.Host:
+    """This machine: its CPU, and the execution providers that the installed onnxruntime was built with.
+
+    A provider may still lack its driver or its device; opening a session then says so.
+    """
+    import onnxruntime as ort
+
+    return dataclasses.replace(host.detect_host(), providers=frozenset(ort.get_available_providers()))
 
 
 def onnxruntime_version() -> str:
@@ -199,6 +236,37 @@ def _provider(manifest: Manifest, variant: Variant) -> str:
     if len(providers) != 1:
         raise IntegrityError(f"edgekit.json: variant {variant.name!r}: its targets name {len(providers)} providers")
     return providers.pop()
+
+
+def _check_placement(session: onnxruntime.InferenceSession, variant: Variant, provider: str) -> None:
+    """Refuse a session whose products run on the CPU: ONNX Runtime moves there, silently, what a provider lacks."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        raise HostError(
+            f"variant {variant.name!r}: this onnxruntime cannot tell what {provider} leaves to the CPU",
+            hint="pip install --upgrade the onnxruntime package that is installed",
+        )
+    left = products_on_cpu(session)
+    if left:
+        shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if len(left) > 5 else "")
+        raise HostError(
+            f"variant {variant.name!r}: {provider} would leave {len(left)} products to the CPU: {shown}",
+            hint="this version of the provider lacks their kernels: try another variant, or another onnxruntime",
+        )
+
+
+def products_on_cpu(session: onnxruntime.InferenceSession) -> list[str]:
+    """Names of the products and attentions that ONNX Runtime placed on the CPU.
+
+    Args:
+        session: Made with ``session.record_ep_graph_assignment_info``.
+    """
+    return [
+        node.name or node.op_type
+        for placed in session.get_provider_graph_assignment_info()
+        if placed.ep_name == CPU
+        for node in placed.get_nodes()
+        if node.op_type in _HEAVY
+    ]
 
 
 def _options(variant: Variant, *, threads: int, spin: bool) -> onnxruntime.SessionOptions:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from edgekit.spec.provider import CPU, CPU_ONLY, PROVIDERS
 from edgekit.spec.reader import Table
 
-ARCHITECTURES: Final = ("x86_64", "arm64")
-EXECUTION_PROVIDERS: Final = ("CPUExecutionProvider",)
+ANY: Final = "any"
+ARCHITECTURES: Final = ("x86_64", "arm64", ANY)
+EXECUTION_PROVIDERS: Final = tuple(PROVIDERS)
 
 # Linux's names (/proc/cpuinfo) on both architectures; edgekit.runtime.host maps other systems to them.
 CPU_FEATURES: Final = {
     "x86_64": ("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni"),
     "arm64": ("asimd", "asimddp", "asimdhp", "i8mm", "sve", "bf16"),
+    ANY: (),
 }
 
 
@@ -24,7 +27,7 @@ class Target:
     Attributes:
         name: For example ``x86_64-avx2``.
         summary: One line for people.
-        architecture: One of :data:`ARCHITECTURES`.
+        architecture: One of :data:`ARCHITECTURES`; ``any`` where another processor than the CPU does the work.
         cpu_features: Features every such device has, by Linux's names.
         execution_provider: ONNX Runtime's name.
         rank: Preference on a host that fits several targets; the higher one is more specific.
@@ -46,9 +49,24 @@ class Target:
         """
         return self.architecture == "x86_64" and not {"avx512_vnni", "avx_vnni"} & set(self.cpu_features)
 
-    def missing_on(self, architecture: str, cpu_features: frozenset[str]) -> tuple[str, ...]:
-        """What a host lacks to be such a device; empty where the target fits."""
-        if architecture != self.architecture:
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the CPU does the work, so that its features decide."""
+        return self.execution_provider == CPU
+
+    def missing_on(
+        self, architecture: str, cpu_features: frozenset[str], providers: frozenset[str] = CPU_ONLY
+    ) -> tuple[str, ...]:
+        """What a host lacks to be such a device; empty where the target fits.
+
+        Args:
+            architecture: The host's.
+            cpu_features: The host's.
+            providers: Execution providers that its ONNX Runtime has.
+        """
+        if self.execution_provider not in providers:
+            return (self.execution_provider,)
+        if self.architecture not in (ANY, architecture):
             return (self.architecture,)
         return tuple(feature for feature in self.cpu_features if feature not in cpu_features)
 
@@ -64,12 +82,15 @@ class Target:
         for feature in features:
             if feature not in CPU_FEATURES[architecture]:
                 raise table.error("cpu_features", f"{feature!r} is no feature of {architecture} known here")
+        provider = table.string("execution_provider", choices=EXECUTION_PROVIDERS)
+        if provider == CPU and architecture == ANY:
+            raise table.error("architecture", f"{CPU} runs on one of {', '.join(ARCHITECTURES[:-1])}, not on {ANY!r}")
         target = cls(
             name=name,
             summary=table.string("summary"),
             architecture=architecture,
             cpu_features=features,
-            execution_provider=table.string("execution_provider", choices=EXECUTION_PROVIDERS),
+            execution_provider=provider,
             rank=table.integer("rank", maximum=1000),
         )
         table.done()

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime as ort
 
-from edgekit.stages import component_files
+from edgekit.stages import component_files, overflow, static_int8
 from edgekit.stages.products import Matrix, products
 from edgekit.stages.quantize import column_scales, symmetric
 from edgekit.stages.reference import Feeds
@@ -67,6 +68,15 @@ class Calibration:
                 error[name] += float(((_rounded_activation(x) @ rounded[name] - answer) ** 2).sum())
                 energy[name] += float((answer**2).sum())
         return sorted(weights, key=lambda name: -error[name] / energy[name])
+
+    @cached_property
+    def overflow(self) -> overflow.Overflow:
+        """What float16 cannot hold of the float graph."""
+        return overflow.probe(self._fp32, self._component, self._batches, self._work / "overflow")
+
+    def static_scales(self, model: ir.Model) -> Mapping[str, float]:
+        """Scales for the inputs of a graph's products, such as the smoothed float graph's."""
+        return static_int8.activation_scales(model, self._component, self._batches, self._work / "static")
 
     def _activations(self, folder: Path, batches: Sequence[Feeds]) -> Iterator[dict[str, Matrix]]:
         """For each batch the values at the products' inputs, by name."""

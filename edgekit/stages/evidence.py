@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edgekit.runtime.host import Host
@@ -30,6 +30,7 @@ class Trial:
         changed: What its passes did.
         size_bytes: Of its files.
         parity: The verdict.
+        overflow: By component, what float16 cannot hold of it and so stayed in float32; empty for other precisions.
     """
 
     recipe: str
@@ -39,6 +40,7 @@ class Trial:
     changed: str
     size_bytes: int
     parity: Parity
+    overflow: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ def model_card(manifest: Manifest, evidence: Mapping[str, Any]) -> str:
             for check in parity["checks"]
         ]
         elsewhere = [target["name"] for target in variant["targets"] if not target["runs_here"]]
+        if parity["verdict"] == "unproven" and parity["reason"] not in evidence["doubts"]:
+            lines += ["", f"**Unproven**: {parity['reason']}."]
         if elsewhere:
             lines += ["", f"The judging machine is none of {', '.join(elsewhere)}: not run there yet."]
         lines.append("")
@@ -153,11 +157,11 @@ def _variant(setting: Setting, trial: Trial) -> dict[str, Any]:
         "targets": [
             {
                 "name": name,
-                "runs_here": not setting.targets[name].missing_on(host.architecture, host.cpu_features),
+                "runs_here": not setting.targets[name].missing_on(host.architecture, host.cpu_features, host.providers),
             }
             for name in trial.targets
         ],
-    }
+    } | _overflow(trial)
 
 
 def _left(trial: Trial) -> dict[str, Any]:
@@ -168,4 +172,8 @@ def _left(trial: Trial) -> dict[str, Any]:
         "verdict": trial.parity.verdict,
         "reason": trial.parity.reason,
         "checks": [check.to_json() for check in trial.parity.checks],
-    }
+    } | _overflow(trial)
+
+
+def _overflow(trial: Trial) -> dict[str, Any]:
+    return {"overflow": dict(trial.overflow)} if trial.overflow else {}

@@ -13,7 +13,7 @@ from edgekit.errors import ExportError
 from edgekit.stages.generation_graph import cache_in_place, rotate_before_attention
 from edgekit.stages.parameter_names import name_weights
 from edgekit.stages.quiet import quiet
-from edgekit.stages.quirks import fitted_sample
+from edgekit.stages.quirks import fitted_sample, fitted_trace
 from edgekit.stages.reasons import why
 
 OPSET: Final = 20
@@ -61,7 +61,8 @@ def export(part: Part) -> ir.Model:
             ort_fusions="cpu" if part.fused else None,
         )
         try:
-            exported = OnnxExporter().export(part.module, dict(fitted_sample(part.module, part.sample)), config)
+            with fitted_trace(part.module):
+                exported = OnnxExporter().export(part.module, dict(fitted_sample(part.module, part.sample)), config)
         except Exception as error:
             reason = why(error)
             raise ExportError(

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from edgekit.stages.generation_parts import cache_argument
+
 Layers = Sequence[Mapping[str, Tensor]]  # per layer: "key" and "value", (batch, heads, length, head size)
 
 
@@ -36,12 +38,13 @@ class Decoder(nn.Module):  # type: ignore[misc]  # torch has no types here
     ) -> dict[str, Any]:
         """Logits and present; see :mod:`edgekit.stages.generation_parts` for the shapes."""
         cache = DynamicCache(None if past is None else [(layer["key"], layer["value"]) for layer in past])
+        name = cache_argument(self.model)
         named = {} if position_ids is None else {"position_ids": position_ids}
         with kept_positions(self.model.get_output_embeddings(), logit_positions):
             answer = self.model(
-                input_ids=input_ids, attention_mask=attention_mask, past_key_values=cache, use_cache=True, **named
+                input_ids=input_ids, attention_mask=attention_mask, use_cache=True, **{name: cache}, **named
             )
-        return {"logits": answer.logits, "present": _layers(answer.past_key_values)}
+        return {"logits": answer.logits, "present": _layers(answer[name])}
 
 
 @contextlib.contextmanager
@@ -107,17 +110,18 @@ class CrossDecoder(nn.Module):  # type: ignore[misc]  # torch has no types here
             encoder_hidden_states = input_ids.new_zeros(
                 (input_ids.shape[0], cross[0]["key"].shape[2], self.model.config.hidden_size), dtype=torch.float32
             )
+        name = cache_argument(self.model)
         named = {"attention_mask": encoder_attention_mask} if encoder_attention_mask is not None else {}
         answer = self.model(
             decoder_input_ids=input_ids,
             encoder_outputs=BaseModelOutput(last_hidden_state=encoder_hidden_states),
-            past_key_values=cache,
             use_cache=True,
+            **{name: cache},
             **named,
         )
-        outputs = {"logits": answer.logits, "present": _layers(answer.past_key_values.self_attention_cache)}
+        outputs = {"logits": answer.logits, "present": _layers(answer[name].self_attention_cache)}
         if cross is None:
-            outputs["cross"] = _layers(answer.past_key_values.cross_attention_cache)
+            outputs["cross"] = _layers(answer[name].cross_attention_cache)
         return outputs
 
 

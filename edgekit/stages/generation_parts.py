@@ -61,10 +61,19 @@ def generation_parts(model: Any) -> dict[str, Part]:
     return _encoder_decoder_parts(model) if model.config.is_encoder_decoder else _decoder_parts(model)
 
 
+def cache_argument(model: Any) -> str:
+    """What the model calls its cache, as an input and as an output; empty where it has none.
+
+    transformers 5.24 renamed ``past_key_values`` to ``cache``.
+    """
+    takes = inspect.signature(model.forward).parameters
+    return next((name for name in ("cache", "past_key_values") if name in takes), "")
+
+
 def _require_keys_and_values(model: Any) -> None:
     text = model.config.get_text_config()
     kinds = {kind for name in _LAYER_KINDS for kind in getattr(text, name, None) or ()}
-    if "past_key_values" not in inspect.signature(model.forward).parameters or kinds & _RECURRENT:
+    if not cache_argument(model) or kinds & _RECURRENT:
         raise ExportError(
             f"{type(model).__name__}: prefill cannot be exported: between steps it keeps the state of recurrent or "
             "convolution layers, or nothing, instead of keys and values",

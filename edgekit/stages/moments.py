@@ -143,11 +143,10 @@ def _sums(path: Path, names: Sequence[str], batches: Sequence[Feeds]) -> list[Ma
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    takes = {value.name for value in session.get_inputs()}
     sums: list[Matrix] = []
     rows = 0
     for feeds in batches:
-        found = session.run(list(names), {name: value for name, value in feeds.items() if name in takes})
+        found = session.run(list(names), dict(feeds))
         for place, value in enumerate(found):
             x = value.reshape(-1, value.shape[-1])
             rows += len(x) if place == 0 else 0

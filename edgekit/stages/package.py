@@ -19,6 +19,7 @@ from edgekit.errors import ExportError
 from edgekit.runtime.answers import WORST
 from edgekit.runtime.golden import Golden, write_golden
 from edgekit.spec.manifest import Component, Manifest, Tensor, Variant
+from edgekit.spec.provider import CPU, PROVIDERS
 from edgekit.spec.target import Target
 from edgekit.stages import component_files, export
 from edgekit.stages.evaluate import Answers
@@ -83,13 +84,16 @@ def seal(
     return write_manifests(folder, _manifest(contents, tuple(variants)))
 
 
-def describe(recipe: Recipe, targets: Sequence[str], components: Mapping[str, Component]) -> Variant:
-    """The manifest's record of a variant that nothing is known of yet."""
+def describe(
+    recipe: Recipe, targets: Sequence[str], components: Mapping[str, Component], provider: str = CPU
+) -> Variant:
+    """The manifest's record of a variant that nothing is known of yet; its name ends with its provider, if no CPU's."""
+    name = "-".join(filter(None, (recipe.variant_name, PROVIDERS[provider].short)))
     return Variant(
-        name=recipe.variant_name,
+        name=name,
         recipe=recipe.name,
         precision=recipe.precision,
-        folder=variant_folder(recipe.variant_name),
+        folder=variant_folder(name),
         graphs={component: component_files.graph_file(component) for component in components},
         targets=tuple(targets),
         runs_anywhere=False,

@@ -57,7 +57,7 @@ def initializer(graph: ir.Graph, name: str, array: Matrix) -> ir.Value:
     """Add an initializer and return its value; ``name`` must be new in the graph."""
     if name in graph.initializers:
         raise ValueError(f"the graph already has an initializer {name}")
-    value = ir.Value(name=name, const_value=ir.tensor(np.ascontiguousarray(array), name=name))
+    value = ir.Value(name=name, const_value=ir.tensor(np.asarray(array, order="C"), name=name))
     value.shape = ir.Shape(array.shape)
     value.type = ir.TensorType(ir.DataType.from_numpy(array.dtype))
     graph.initializers[name] = value

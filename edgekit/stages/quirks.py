@@ -1,12 +1,15 @@
 """Quirks: what single architectures need so that their graph is right, one small function each.
 
-A quirk changes the sample that is traced, never the model's answers: the reference stays as it is. Each says the
-symptom, the cause, and how it was seen; ``make matrix`` proves every one of them.
+A quirk changes the sample that is traced, or how the trace reads a number, never the model's answers: the reference
+stays as it is. Each says the symptom and the cause; ``make matrix`` proves every one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 Sample = Mapping[str, Any]
@@ -19,10 +22,18 @@ def fitted_sample(module: Any, sample: Sample) -> Sample:
         module: A torch module; the models in it are known by their configurations.
         sample: Example inputs by name.
     """
-    found = {type_: part for part in module.modules() if (type_ := _model_type(part)) in _SAMPLES}
-    for type_, part in sorted(found.items()):
+    for type_, part in sorted(_parts(module, _SAMPLES).items()):
         sample = _SAMPLES[type_](part, sample)
     return sample
+
+
+@contextlib.contextmanager
+def fitted_trace(module: Any) -> Iterator[None]:
+    """Trace ``module`` within this, so that the quirks of the architectures inside it hold meanwhile."""
+    with contextlib.ExitStack() as held:
+        for type_, part in sorted(_parts(module, _TRACES).items()):
+            held.enter_context(_TRACES[type_](part))
+        yield
 
 
 def odd_frames(model: Any, sample: Sample) -> Sample:
@@ -48,6 +59,28 @@ def _frames(model: Any, samples: int) -> int:
     return samples
 
 
+@contextlib.contextmanager
+def free_sizes(model: Any) -> Iterator[None]:
+    """Depth Anything: pictures of other sizes got a depth of the sample's size, without a complaint.
+
+    Its head calls ``int()`` on a height and a width, at which the trace takes the sample's numbers for the only ones.
+    They are whole already, so while its file is traced ``int`` there leaves them as they are.
+    """
+    import torch
+
+    file = sys.modules[type(model).__module__]
+    vars(file)["int"] = lambda value: value if isinstance(value, torch.SymInt) else int(value)
+    try:
+        yield
+    finally:
+        del vars(file)["int"]
+
+
+def _parts(module: Any, quirks: Mapping[str, Any]) -> dict[str, Any]:
+    """The models inside that have a quirk, by their types."""
+    return {type_: part for part in module.modules() if (type_ := _model_type(part)) in quirks}
+
+
 def _model_type(module: Any) -> str:
     return str(getattr(getattr(module, "config", None), "model_type", ""))
 
@@ -55,4 +88,7 @@ def _model_type(module: Any) -> str:
 _SAMPLES: Final[Mapping[str, Callable[[Any, Sample], Sample]]] = {
     "sew": odd_frames,
     "sew-d": odd_frames,
+}
+_TRACES: Final[Mapping[str, Callable[[Any], AbstractContextManager[None]]]] = {
+    "depth_anything": free_sizes,
 }

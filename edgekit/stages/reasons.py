@@ -84,6 +84,6 @@ def _place(error: BaseException) -> str:
     """The deepest function of a model's own code in the traceback."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         file = frame.filename.replace("\\", "/").rsplit("/", 1)[-1]
-        if file.startswith("modeling_"):
+        if file.startswith("modeling_") and not frame.name.startswith("<"):  # a comprehension's name tells nothing
             return f" (in {frame.name} of {file})"
     return ""

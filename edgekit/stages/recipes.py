@@ -15,14 +15,17 @@ from typing import Final
 import onnx_ir as ir
 
 from edgekit.errors import UsageError
+from edgekit.spec.provider import CPU, PROVIDERS
 from edgekit.spec.reader import nearest
 from edgekit.stages import component_files
 from edgekit.stages.blockwise import BITS, BLOCK, quantize_blocks
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.generating import Blocks, quantize_components
+from edgekit.stages.half import to_half
 from edgekit.stages.moments import CalibratedRounding, Moments
 from edgekit.stages.quantize import quantize_embeddings, quantize_products
 from edgekit.stages.smooth import smooth
+from edgekit.stages.static_int8 import quantize_static
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Recipe:
     Attributes:
         name: For people and ``--recipe``, for example ``int8-dynamic+smooth``.
         precision: Of its products; names the parity budget.
-        products: ``dynamic``, ``blockwise`` or empty for float.
+        products: ``dynamic``, ``static``, ``blockwise`` or empty for float.
         smooth: Whether activation outliers move into the weights first.
         spare: Share of the products, the most sensitive ones, that stays in float. Needs ``smooth``: sensitivity is
             measured on the smoothed graph.
@@ -66,6 +69,9 @@ class Recipe:
         Fused with the residual add, layer normalization runs on one thread on the CPU; kept apart it
         makes int8 encoders 10 to 24 % faster.
         """
+        if self.products == "static":
+            # As written: fused into integer kernels, the same file saturates on x86 without VNNI.
+            return {"session.disable_quant_qdq": "1"}
         return {"optimization.disable_specified_optimizers": "SkipLayerNormFusion"} if self.products else {}
 
 
@@ -93,23 +99,37 @@ GENERATION_LADDER: Final = (
     FP32,
 )
 
+# GPUs multiply float16 fastest of what needs no calibrated ranges; TensorRT has int8 kernels for fixed ranges too.
+FP16: Final = Recipe("fp16", "float16")
+GPU_LADDER: Final = (FP16, FP32)
+STATIC_LADDER: Final = (
+    Recipe("int8-static", "int8", "static"),
+    Recipe("int8-static+smooth", "int8", "static", smooth=True),
+    *GPU_LADDER,
+)
 
-def ladder(name: str | None, components: Collection[str] = ()) -> tuple[Recipe, ...]:
+
+def ladder(name: str | None, components: Collection[str] = (), provider: str = CPU) -> tuple[Recipe, ...]:
     """The recipes to try: all in order, or the one asked for.
 
     Args:
         name: A recipe's; all where None.
         components: Of the model, which decide what fits it: one that decodes is generating.
+        provider: Execution provider that it is made for.
 
     Raises:
         UsageError: No such recipe.
     """
-    fitting = GENERATION_LADDER if DECODE in components else LADDER
+    generates = DECODE in components
+    fitting: tuple[Recipe, ...] = GENERATION_LADDER if generates else LADDER
+    if provider != CPU:
+        fitting = STATIC_LADDER if provider == "TensorrtExecutionProvider" and not generates else GPU_LADDER
     if name is None:
         return fitting
     names = tuple(recipe.name for recipe in fitting)
     if name not in names:
-        raise UsageError(f"{name!r} is no recipe", hint=nearest(name, names) or f"recipes: {', '.join(names)}")
+        place = f" for {PROVIDERS[provider].short} targets" if provider != CPU else ""
+        raise UsageError(f"{name!r} is no recipe{place}", hint=nearest(name, names) or f"recipes: {', '.join(names)}")
     return tuple(recipe for recipe in fitting if recipe.name == name)
 
 
@@ -119,7 +139,7 @@ def check_name(name: str | None) -> None:
     Raises:
         UsageError: No such recipe.
     """
-    if name is not None and name not in {recipe.name for recipe in GENERATION_LADDER}:
+    if name is not None and name not in {recipe.name for recipe in (*GENERATION_LADDER, *STATIC_LADDER)}:
         ladder(name)
 
 
@@ -167,14 +187,18 @@ def _changes(
 def _change(recipe: Recipe, model: ir.Model, calibration: Calibration) -> Iterator[tuple[str, int]]:
     if recipe.smooth:
         yield "products smoothed", smooth(model, calibration.ranges)
-    if recipe.products == "dynamic":
+    if recipe.precision == "float16":
+        yield from to_half(model, calibration.overflow).items()
+    if recipe.products == "static":
+        yield "products int8 with static ranges", quantize_static(model, calibration.static_scales(model))
+    elif recipe.products == "dynamic":
         spared = _most_sensitive(calibration, recipe.spare) if recipe.spare else ()
         yield "products int8", quantize_products(model, spare=spared)
         if spared:
             yield "products spared", len(spared)
     elif recipe.products == "blockwise":
         yield f"products int{recipe.bits} by blocks", quantize_blocks(model, bits=recipe.bits, block=recipe.block)
-    if recipe.products:
+    if recipe.products in ("dynamic", "blockwise"):
         yield "embedding tables int8 by rows", quantize_embeddings(model)
 
 

@@ -1,17 +1,17 @@
 """Check the weights of a variant's file against the float graph's, number by number.
 
 Answers alone cannot show a small fault: one scale off by a percent moves an embedding less than
-quantizing does. So every constant of the float graph must be found in the shipped file, either unchanged
-or as integers that lie within half a step of it, and the file may hold no other constant, such as a zero
-point. Weights that calibrated rounding moved farther on purpose are held to what it promises instead, see
-:mod:`.rounded_weights`. The file is read back from disk and dequantized here, independently of the passes that
-wrote it.
+quantizing does. So every constant of the float graph must be found in the shipped file, either unchanged, or
+as the float16 nearest to it, or as integers that lie within half a step of it, and the file may hold no
+other constant, such as a zero point. Weights that calibrated rounding moved farther on purpose are held to what it
+promises instead, see :mod:`.rounded_weights`. The file is read back from disk and dequantized here, independently
+of the passes that wrote it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -22,7 +22,7 @@ import onnx_ir as ir
 
 from edgekit.errors import ExportError
 from edgekit.spec.parity import Check
-from edgekit.stages import block_tables, blockwise, component_files, quantize, smooth
+from edgekit.stages import block_tables, blockwise, component_files, half, overflow, quantize, smooth, static_int8
 from edgekit.stages.moments import Moments
 from edgekit.stages.products import Matrix, constant
 from edgekit.stages.rounded_weights import RoundingReport, check_rounding
@@ -40,7 +40,7 @@ class WeightReport:
         worst_step: Largest distance of a dequantized weight from the original, in steps of its scale.
         worst_name: The weight where it is.
         quantized: Number of weights stored as integers.
-        same: Number stored unchanged.
+        same: Number stored unchanged or as the nearest float16.
         changed: Names of constants that are neither, and of those that do not come from the original.
         largest_pair: Largest sum of two neighbouring int8 weights multiplied by uint8 activations.
         rounding: What calibrated rounding did, where it did.
@@ -100,8 +100,12 @@ def _compare(model: ir.Model, float_graph: ir.Graph, moments: Moments | None) ->
     changed = []
     rounding = RoundingReport()
     for name, array in original.items():
-        if name in found:
-            unchanged = array.dtype == found[name].dtype and np.array_equal(array, found[name])
+        copies = {form: expected for form, expected in _copies(name, array) if form in found}
+        if copies:
+            unchanged = all(
+                found[form].dtype == expected.dtype and np.array_equal(found[form], expected)
+                for form, expected in copies.items()
+            )
             same += unchanged
             if not unchanged:
                 changed.append(name)
@@ -119,6 +123,8 @@ def _compare(model: ir.Model, float_graph: ir.Graph, moments: Moments | None) ->
         if not distance <= worst:  # NaN counts as the worst
             worst, worst_name = distance, name
     known = {name + suffix for name in original for suffix in _SUFFIXES}
+    known |= {form for name, array in original.items() for form, _ in _copies(name, array)}
+    known |= {name for name, array in found.items() if _is_static(name, array)}
     changed += [name for name in found if name not in known and not name.endswith((smooth.SUFFIX, block_tables.FACTOR))]
     return WeightReport(worst, worst_name, quantized, same, tuple(changed), _largest_pair(model.graph), rounding)
 
@@ -148,6 +154,30 @@ def _twin_is_same(stored: str, found: Mapping[str, Matrix]) -> bool:
     return twin is None or np.array_equal(twin.reshape(len(twin), -1), found[stored + _ROWS.integers])
 
 
+def _copies(name: str, array: Matrix) -> Iterator[tuple[str, Matrix]]:
+    """The forms that hold a constant as it is: in float32, with a mask's minus infinity finite, and both in float16."""
+    yield name, array
+    if array.dtype != np.float32:
+        return
+    lowest = np.isfinite(array) & (array <= overflow.MASK_FROM)
+    forms = {"": array, overflow.MASKED: np.where(lowest, np.float32(overflow.MASK), array)}
+    if lowest.any():
+        yield name + overflow.MASKED, forms[overflow.MASKED]
+    for suffix, values in forms.items():
+        with np.errstate(over="ignore"):
+            nearest = values.astype(np.float16)
+        if np.array_equal(np.isinf(nearest), np.isinf(values)):  # what is beyond float16's range has no form in it
+            yield name + suffix + half.HALF, nearest
+
+
+def _is_static(name: str, array: Matrix) -> bool:
+    """Whether a constant is what static quantization of an activation needs: a positive step, or the zero point 0."""
+    if name == static_int8.ZERO:
+        return array.dtype == np.int8 and not array.any()
+    is_step = name.endswith(static_int8.ACTIVATION_SCALE) and array.dtype == np.float32 and array.ndim == 0
+    return is_step and bool(np.isfinite(array) and array > 0)
+
+
 def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, Matrix]) -> float | None:
     """Largest distance in steps, or None if the constant is in no form known here."""
     stored = f"{name}.smoothed" if _stored_as(f"{name}.smoothed", found) else name
@@ -173,7 +203,9 @@ def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, 
         if form is _ROWS and not _twin_is_same(stored, found):
             return float("inf")
     else:
-        values = found[stored + form.integers].astype(np.float64) * scale
+        integers = found[stored + form.integers]
+        scale = _along_outputs(graph, stored + form.integers, scale, integers.ndim)
+        values = integers.astype(np.float64) * scale
         step = np.broadcast_to(scale, values.shape)
     if values.shape != original.shape:
         raise ExportError(f"{name}: stored with shape {values.shape}, the original has {original.shape}")
@@ -209,17 +241,27 @@ def _stored_as(name: str, found: Mapping[str, Matrix]) -> _Form | None:
     return None
 
 
+def _along_outputs(graph: ir.Graph, integers: str, scale: Matrix, rank: int) -> Matrix:
+    """A scale per output in the shape that broadcasts, where ``DequantizeLinear`` names its axis; else as it is."""
+    node = next(iter(graph.initializers[integers].uses())).node
+    if node.op_type != "DequantizeLinear" or scale.ndim != 1:
+        return scale
+    return scale.reshape([-1 if axis == node.attributes.get_int("axis", 1) else 1 for axis in range(rank)])
+
+
 def _smoothing(graph: ir.Graph, stored: str) -> Matrix:
     """The factor, (inputs, 1), that the graph multiplies this weight's activation by, found by walking up from it."""
     for suffix in ("", quantize.QUANTIZED, blockwise.QUANTIZED):
         if stored + suffix in graph.initializers:
             (node, _), *_ = graph.initializers[stored + suffix].uses()
+            if node.op_type == "DequantizeLinear":
+                (node, _), *_ = node.outputs[0].uses()
             value = node.inputs[0]
             while value is not None and (producer := value.producer()) is not None:
                 factor = producer.inputs[-1]
                 if producer.op_type == "Mul" and factor is not None and (factor.name or "").endswith(smooth.SUFFIX):
                     return constant(factor)[:, None]
-                if producer.op_type != "DynamicQuantizeLinear":
+                if producer.op_type not in ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"):
                     break
                 value = producer.inputs[0]
     raise ExportError(f"{stored}: no smoothing factor stands before its product")

@@ -22,6 +22,7 @@ from edgekit.spec.progress import Silent
 from edgekit.stages import evaluate, package
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.evaluate import Answers
+from edgekit.stages.evidence import Setting
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
 from edgekit.stages.reference import Feeds
@@ -38,13 +39,14 @@ class Built:
     """A finished build.
 
     ``contents`` is what the pipeline packaged and ``batches`` what it calibrated with; ``files`` has the
-    folder of each variant it made, ``fp32`` among them.
+    folder of each variant it made, ``fp32`` among them; ``setting`` is what its evidence tells of the build.
     """
 
     result: BuildResult
     contents: Contents
     batches: Sequence[Feeds]
     files: Mapping[str, Path]
+    setting: Setting
 
     @property
     def bundle(self) -> Path:
@@ -76,10 +78,10 @@ def build_minilm(folder: Path) -> Built:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "_seal", keep_and_seal)
-        result = build(BuildRequest("minilm", tuple(catalog.targets()), folder / "bundle"), Silent())
+        result = build(BuildRequest("minilm", catalog.expand_targets([catalog.ALL]), folder / "bundle"), Silent())
     (bench,) = benches
     files = {path.name: path for path in kept.iterdir() if (path / "model.onnx").is_file()}
-    return Built(result, bench.contents, bench.calibrations["model"]._batches, files)
+    return Built(result, bench.contents, bench.calibrations["model"]._batches, files, bench.setting)
 
 
 def few(answers: Answers) -> Answers:

@@ -1,8 +1,12 @@
 """Audio tasks from checkpoint to device: the runtime answers what transformers.pipeline answers to the same sounds."""
 
+import json
+import wave
+
 import numpy as np
 import pytest
 
+from edgekit.cli import main
 from edgekit.errors import InputError, UsageError
 from edgekit.pipeline import BuildRequest, build
 from edgekit.runtime import load, pipeline
@@ -204,3 +208,22 @@ def test_chunks_are_merged_as_by_the_pipeline(whisper, length, stride, times):
 def test_options_that_make_no_sense_are_refused(whisper, options, message):
     with load(whisper / "bundle") as model, pytest.raises(UsageError, match=message):
         model(CLIPS[0], **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("wav2vec2", {}), ("hubert", {"top_k": 2}), ("whisper", {"language": "en"})]
+)
+def test_run_reads_sound_files_from_the_command_line(name, options, request, tmp_path, capsys):
+    bundle = request.getfixturevalue(name) / "bundle"
+    with wave.open(str(tmp_path / "one.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes((CLIPS[1] * 32767).astype("<i2").tobytes())
+    flags = [flag for option, value in options.items() for flag in ("--set", f"{option}={json.dumps(value)}")]
+    assert main(["run", str(bundle), str(tmp_path / "one.wav"), *flags, "--json"]) == 0
+    with load(bundle) as model:
+        expected = model(str(tmp_path / "one.wav"), **options)
+    assert json.loads(capsys.readouterr().out)["answers"] == [expected]
+    assert main(["run", str(bundle), str(tmp_path / "one.wav"), *flags]) == 0
+    assert "by fp32" in capsys.readouterr().out
+    assert main(["run", str(bundle), str(tmp_path / "none.wav"), *flags]) == InputError.exit_code
+    assert "none.wav" in capsys.readouterr().err

@@ -1,5 +1,7 @@
 """Exported components generate what transformers generates, token for token, with the weights stored once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -7,13 +9,15 @@ from edgekit.errors import ExportError
 from edgekit.stages import component_files, recipes, weights
 from edgekit.stages.export import export
 from edgekit.stages.generation_defaults import decoder_layers
-from edgekit.stages.generation_parts import generation_parts
+from edgekit.stages.generation_parts import cache_argument, generation_parts
 
 from .tiny_generators import CONFIGS, NEW_TOKENS, Loop, asked, greedy, tiny_model
 
 pytestmark = pytest.mark.export
 
 SAMPLED = ("llama", "gpt2", "t5")  # rotary and grouped; learned positions and tied; encoder and relative positions
+
+GROUPED = ("llama", "qwen3")
 
 
 @pytest.fixture(
@@ -45,6 +49,19 @@ def test_the_layers_with_a_cache_are_counted(exported):
     assert decoder_layers(model.config) == sum(value.name.endswith(".key") for value in decode.outputs)
 
 
+def test_grouped_attention_is_fused_in_every_layer(exported):
+    model, folder = exported
+    if model.config.model_type not in GROUPED:
+        pytest.skip("nothing is claimed of this architecture")
+    decode = component_files.load_one(folder, "decode").graph
+    fused = [node for node in decode if node.op_type == "GroupQueryAttention"]
+    assert len(fused) == model.config.num_hidden_layers
+    sizes = {
+        value.name: str(value.shape[2]) for value in (*decode.inputs, *decode.outputs) if value.name[-4:] == ".key"
+    }
+    assert set(sizes.values()) == {"capacity"}  # a step writes into the cache and copies nothing
+
+
 def test_weights_are_stored_once(exported):
     model, folder = exported
     parameters = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
@@ -71,6 +88,18 @@ def test_quantized_components_share_their_weights(exported, tmp_path):
     shrunk = (tmp_path / "weights.data").stat().st_size / (folder / "weights.data").stat().st_size
     assert shrunk < 0.65  # tables under a megabyte, a large part of these models, stay float
     assert Loop(tmp_path).greedy(asked(model, 3), 4).shape == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("forward", "name"),
+    [
+        (lambda input_ids, cache=None: None, "cache"),  # from transformers 5.24 on
+        (lambda input_ids, past_key_values=None: None, "past_key_values"),
+        (lambda input_ids: None, ""),
+    ],
+)
+def test_a_cache_is_found_under_both_of_its_names(forward, name):
+    assert cache_argument(SimpleNamespace(forward=forward)) == name
 
 
 def test_a_size_that_is_fixed_is_refused():

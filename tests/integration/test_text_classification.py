@@ -87,7 +87,7 @@ def built(tmp_path_factory):
         (folder / "texts.txt").write_text("\n".join(row["text"] for row in builtin_texts().judged[:30]), "utf-8")
         request = BuildRequest(
             str(checkpoint),
-            tuple(catalog.targets()),
+            catalog.expand_targets([catalog.ALL]),
             folder / "bundle",
             data=folder / "texts.txt",
             recipe="fp32",

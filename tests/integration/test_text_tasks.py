@@ -1,11 +1,13 @@
 """Text tasks answer as transformers' pipelines do, on the same inputs, from bundles built of tiny random models."""
 
+import json
 import warnings
 from functools import cache
 
 import numpy as np
 import pytest
 
+from edgekit.cli import main
 from edgekit.errors import InputError
 from edgekit.pipeline import BuildRequest, build
 from edgekit.runtime import pipeline
@@ -262,3 +264,26 @@ def test_wrong_inputs_are_typed_errors(made):
             ours(inputs)
     with pytest.raises(InputError, match="leave no room"):
         ours("cat " * 80, "the mat")
+
+
+RUN = {
+    "text-classification": (TEXTS[0], {"top_k": 2}),
+    "token-classification": (TEXTS[0], {"aggregation_strategy": "simple"}),
+    "fill-mask": ("The [MASK] sat.", {"top_k": 2}),
+    "zero-shot-classification": (TEXTS[1], {"candidate_labels": ["travel", "animals"]}),
+    "question-answering": (QUESTIONS[0], {"top_k": 2}),
+    "text-ranking": ({"query": "the cat", "documents": TEXTS[:3]}, {"return_documents": True}),
+}
+
+
+@pytest.mark.parametrize("task", RUN)
+def test_run_answers_from_the_command_line_what_the_object_answers(made, task, capsys):
+    checkpoint, ours = made(task)
+    asked, options = RUN[task]
+    words = asked if isinstance(asked, str) else json.dumps(asked)
+    flags = [flag for name, value in options.items() for flag in ("--set", f"{name}={json.dumps(value)}")]
+    command = ["run", f"{checkpoint}.bundle", words, *flags]
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["answers"] == [ours(asked, **options)]
+    assert main(command) == 0
+    assert f"{task} by fp32" in capsys.readouterr().out

@@ -1,12 +1,14 @@
 """Image tasks from a checkpoint to the device: what transformers.pipeline answers is what the bundle answers."""
 
 import io
+import json
 
 import numpy as np
 import pytest
 
 from edgekit import runtime
-from edgekit.errors import CheckpointError, DataError, ExportError
+from edgekit.cli import main
+from edgekit.errors import CheckpointError, DataError, ExportError, InputError
 from edgekit.pipeline import BuildRequest, build
 from edgekit.runtime.images import ImageEncoder
 from edgekit.runtime.loading import pipeline
@@ -181,6 +183,26 @@ def test_pairs_are_scored_as_by_the_pipeline(built, images, kind):
             vectors = reference.model.get_text_features(**tokens).pooler_output.detach().numpy()
         unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         np.testing.assert_allclose(model.embed_texts(LABELS), unit, atol=CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("vit", {"top_k": 2}), ("vit-features", {"pool": True}), ("clip", {"candidate_labels": LABELS})],
+)
+def test_run_reads_image_files_from_the_command_line(built, images, kind, options, tmp_path, capsys):
+    _, result = built(kind)
+    files = [tmp_path / "one.png", tmp_path / "two.png"]
+    for file, data in zip(files, images, strict=False):
+        file.write_bytes(data)
+    flags = [flag for name, value in options.items() for flag in ("--set", f"{name}={json.dumps(value)}")]
+    assert main(["run", str(result.bundle), *map(str, files), *flags, "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)["answers"]
+    with runtime.load(result.bundle) as model:
+        assert answers == model(images[:2], **options)
+    assert main(["run", str(result.bundle), str(files[0]), *flags]) == 0
+    assert f"{TASKS[kind]} by fp32" in capsys.readouterr().out
+    assert main(["run", str(result.bundle), str(tmp_path / "none.png"), *flags]) == InputError.exit_code
+    assert "none.png" in capsys.readouterr().err
 
 
 def test_int8_carries_what_it_says_and_answers_alike(built, images):

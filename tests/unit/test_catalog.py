@@ -10,7 +10,9 @@ from edgekit import catalog
 from edgekit.errors import RecordError, UsageError
 from edgekit.spec.model import ModelCard, Published, Trained
 from edgekit.spec.parity import BUDGETS
+from edgekit.spec.provider import PROVIDERS
 from edgekit.spec.reader import parse_toml
+from edgekit.spec.target import Target
 
 CARD = """
 summary = "a model"
@@ -26,8 +28,48 @@ def read_card(text: str) -> ModelCard:
     return ModelCard.read("sample", parse_toml(text, "models/sample.toml"))
 
 
-def test_the_four_cpu_targets_are_found_with_the_most_demanding_last() -> None:
-    assert list(catalog.targets()) == ["arm64-neon", "arm64-dotprod", "x86_64-avx2", "x86_64-avx512-vnni"]
+CPU_TARGETS = ["arm64-neon", "arm64-dotprod", "x86_64-avx2", "x86_64-avx512-vnni"]
+
+
+def test_the_four_cpu_targets_are_found_with_the_most_demanding_last_and_gpus_after_them() -> None:
+    assert list(catalog.targets()) == [*CPU_TARGETS, "coreml", "directml", "cuda", "tensorrt"]
+    assert [name for name, target in catalog.targets().items() if target.on_cpu] == CPU_TARGETS
+
+
+def test_every_gpu_target_names_a_provider_that_says_what_it_needs() -> None:
+    for target in catalog.targets().values():
+        if not target.on_cpu:
+            assert (target.architecture, target.cpu_features) == ("any", ())
+            assert PROVIDERS[target.execution_provider].install
+            assert target.rank > max(catalog.target(name).rank for name in CPU_TARGETS)
+
+
+TARGET = """
+summary = "a target"
+architecture = "any"
+cpu_features = []
+execution_provider = "CUDAExecutionProvider"
+rank = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "CUDAExecutionProvider",
+            "CPUExecutionProvider",
+            "architecture: CPUExecutionProvider runs on one of x86_64, arm64",
+        ),
+        ("[]", '["avx2"]', "cpu_features: 'avx2' is no feature of any"),
+        ("CUDAExecutionProvider", "RocmExecutionProvider", "execution_provider: 'RocmExecutionProvider' is not one of"),
+    ],
+)
+def test_a_target_of_no_possible_device_is_refused(old: str, new: str, says: str) -> None:
+    assert Target.read("sample", parse_toml(TARGET, "targets/sample.toml")).architecture == "any"
+    with pytest.raises(RecordError) as raised:
+        Target.read("sample", parse_toml(TARGET.replace(old, new), "targets/sample.toml"))
+    assert says in raised.value.message
 
 
 def test_minilm_is_pinned_and_names_its_registry_package() -> None:
@@ -49,7 +91,7 @@ def test_every_trained_model_names_a_file_of_the_training_code() -> None:
         assert (catalog.training_code() / "training" / f"{origin.trainer}.py").is_file()
 
 
-def test_all_expands_to_every_target_once() -> None:
+def test_all_expands_to_every_cpu_target_once() -> None:
     assert catalog.expand_targets(["x86_64-avx2", "all", "arm64-neon"]) == (
         "x86_64-avx2",
         "arm64-neon",

@@ -50,3 +50,10 @@ def test_an_option_that_is_none_names_the_nearest(run, path):
     assert code == 2
     assert "text-generation has no such option" in err
     assert "did you mean 'temperature'?" in err
+
+
+def test_a_name_of_the_task_names_the_result(run, tmp_path):
+    bundle = str(write_seq2seq(tmp_path / "bundle"))
+    code, out, _ = run("--json", bundle, "w3", "--task", "translation")
+    assert code == 0
+    assert [list(answer) for answer in json.loads(out)["answers"]] == [["translation_text"]]

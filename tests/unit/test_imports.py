@@ -132,6 +132,22 @@ def test_using_the_runtime_loads_no_build_side(tmp_path):
     assert done.stdout == "[]\n"
 
 
+def test_a_bundle_of_one_task_loads_the_code_of_no_other(tmp_path):
+    from .tiny_model import write_tiny_model
+
+    write_tiny_model(tmp_path / "bundle")
+    script = (
+        "import sys, edgekit.runtime as runtime; from edgekit.runtime.tasks import CLASSES; "
+        "homes = {'edgekit.runtime.' + home.split(':')[0] for home in CLASSES.values()}; assert len(homes) > 9; "
+        "print(sorted(homes & set(sys.modules))); "
+        "runtime.load(sys.argv[1]).embed('word1'); print(sorted(homes & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "bundle"], capture_output=True, text=True, check=True, cwd=ROOT.parent
+    )
+    assert done.stdout == "[]\n['edgekit.runtime.embedding']\n"
+
+
 def test_the_public_surface_of_the_runtime():
     import edgekit.runtime
 

@@ -30,13 +30,13 @@ def adding(number):
     return model.SerializeToString()
 
 
-def write_package(folder, variants):
+def write_package(folder, variants, **changes):
     """A bundle whose n-th variant adds n + 1."""
     content = {f"{variant.folder}/model.onnx": adding(float(n + 1)) for n, variant in enumerate(variants)}
     content["golden/cases.json"] = b"{}"
     content[f"{shared_asset_folder(TOKENIZER)}/tokenizer.json"] = TOKENIZER["tokenizer.json"]
     fill(folder, content)
-    return write_manifests(folder, tiny_manifest(variants))
+    return write_manifests(folder, dataclasses.replace(tiny_manifest(variants), **changes))
 
 
 def run_package(folder):
@@ -87,6 +87,32 @@ def test_onnxruntime_reads_every_field_back(tmp_path):
         assert [package.resolve_string_ref(asset, must_exist=True) for asset in edgekit["assets"]] == [
             str(tmp_path / manifest.settings["text"].tokenizer)
         ]
+    package.close()
+
+
+def gpu_target(provider):
+    return dataclasses.replace(tiny_target("gpu", "any", ()), execution_provider=provider)
+
+
+@pytest.mark.parametrize(
+    ("provider", "precision", "device", "options"),
+    [
+        ("CUDAExecutionProvider", "float16", "gpu", None),
+        ("CUDAExecutionProvider", "float32", "gpu", {"use_tf32": "0"}),
+        ("TensorrtExecutionProvider", "int8", "gpu", None),
+        ("DmlExecutionProvider", "float16", "gpu", None),
+        ("CoreMLExecutionProvider", "float16", "", {"ModelFormat": "MLProgram"}),
+    ],
+)
+def test_onnxruntime_reads_a_gpu_variant_and_passes_it_by_on_a_cpu(tmp_path, provider, precision, device, options):
+    gpu = dataclasses.replace(tiny_variant("first", runs_anywhere=False, targets=("gpu",)), precision=precision)
+    targets = {**tiny_manifest().targets, "gpu": gpu_target(provider)}
+    write_package(tmp_path, (gpu, tiny_variant("second")), targets=targets)
+    assert run_package(tmp_path) == ("second", 2.0)
+    package = onnxruntime.ModelPackage.open(str(tmp_path), strict_unknown_fields=True)
+    (variant,) = [found for found in package.get_info()["components"][0]["variants"] if found["name"] == "first"]
+    assert (variant["ep"], variant["device"] or "") == (provider, device)
+    assert json.loads(variant["executor_info"]["ort"]).get("provider_options") == options
     package.close()
 
 

@@ -30,10 +30,10 @@ def test_the_cause_behind_an_exception_counts():
 
 def test_the_models_own_function_is_named(tmp_path):
     file = tmp_path / "modeling_toy.py"
-    file.write_text("def forward():\n    raise ValueError('no')\n")
+    file.write_text("def forward():\n    list(int('no') for _ in [1])\n")  # not in <genexpr>, which tells nothing
     scope = {}
     exec(compile(file.read_text(), str(file), "exec"), scope)  # noqa: S102 - a traceback with that file's name
     try:
         scope["forward"]()
     except ValueError as error:
-        assert why(error).text == "ValueError: no (in forward of modeling_toy.py)"
+        assert why(error).text.endswith(" (in forward of modeling_toy.py)")

@@ -1,8 +1,11 @@
+import dataclasses
+
 import pytest
 
 from edgekit.errors import HostError, IntegrityError, UsageError
 from edgekit.runtime.host import Host
 from edgekit.runtime.selection import check_host, choose_variant, version_in_range
+from edgekit.spec.target import Target
 
 from .tiny_model import plain_variant, target, tiny_manifest
 
@@ -16,6 +19,14 @@ TARGETS = {
 FAST = plain_variant(name="fast", targets=("x86_64-avx512-vnni", "arm64-dotprod"))
 SAFE = plain_variant(name="safe", targets=("x86_64-avx2", "arm64-neon"))
 OTHER = plain_variant(name="other", targets=("x86_64-avx2",))
+
+
+GPU_TARGETS = TARGETS | {
+    name: Target(name, f"for tests: {name}", "any", (), provider, rank)
+    for name, provider, rank in (("cuda", "CUDAExecutionProvider", 110), ("tensorrt", "TensorrtExecutionProvider", 120))
+}
+CUDA = plain_variant(name="fp16-cuda", targets=("cuda",), parity="unproven")
+TENSORRT = plain_variant(name="fp16-tensorrt", targets=("tensorrt",), parity="unproven")
 
 
 def manifest(*variants, **changes):
@@ -64,6 +75,38 @@ def test_a_named_variant_is_taken_where_it_fits():
     assert choose_variant(manifest(FAST, SAFE), SERVER, "safe").name == "safe"
     with pytest.raises(HostError, match="variant 'fast' does not fit"):
         choose_variant(manifest(FAST, SAFE), LAPTOP, "fast")
+
+
+def with_gpu(machine, *providers):
+    return dataclasses.replace(machine, providers=frozenset({"CPUExecutionProvider", *providers}))
+
+
+def gpu_manifest(*variants):
+    return tiny_manifest(targets=GPU_TARGETS, variants=variants)
+
+
+@pytest.mark.parametrize("machine", [SERVER, PI5, OLD, host("riscv64")])
+def test_a_gpu_variant_runs_beside_any_cpu_whose_onnxruntime_has_the_provider(machine):
+    both = gpu_manifest(SAFE, CUDA, TENSORRT)
+    assert choose_variant(both, with_gpu(machine, "CUDAExecutionProvider")).name == "fp16-cuda"
+    either = with_gpu(machine, "CUDAExecutionProvider", "TensorrtExecutionProvider")
+    assert choose_variant(both, either).name == "fp16-tensorrt"
+    assert choose_variant(both, either, "fp16-cuda").name == "fp16-cuda"
+
+
+def test_a_host_without_the_provider_gets_the_cpu_variant_or_learns_what_to_install():
+    assert choose_variant(gpu_manifest(CUDA, SAFE), LAPTOP).name == "safe"
+    for asked in (None, "fp16-cuda"):
+        with pytest.raises(HostError, match="cuda needs CUDAExecutionProvider") as caught:
+            choose_variant(gpu_manifest(CUDA), LAPTOP, asked)
+        assert "pip install onnxruntime-gpu" in caught.value.hint
+    with pytest.raises(HostError, match="'fp16-cuda' does not fit"):
+        choose_variant(gpu_manifest(CUDA, SAFE), LAPTOP, "fp16-cuda")
+
+
+def test_another_provider_of_the_host_is_no_reason_to_take_a_variant():
+    with pytest.raises(HostError, match="tensorrt needs TensorrtExecutionProvider"):
+        choose_variant(gpu_manifest(TENSORRT), with_gpu(LAPTOP, "CUDAExecutionProvider"))
 
 
 def test_an_unknown_name_is_a_usage_error_with_the_nearest():
