@@ -198,9 +198,7 @@ def _prepare(
     return _Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=replace(setting, rewrites=rewrites, answers=answers),
-        calibrations={
-            name: Calibration(fp32, name, feeds[name], work / f"{name}-probe") for name in components
-        },
+        calibrations={name: Calibration(fp32, name, feeds[name], work / f"{name}-probe") for name in components},
         moments=Moments(fp32, feeds, work / "moments"),
         fp32=fp32,
         folder=folder,
