@@ -18,7 +18,7 @@ from edgekit.errors import DataError, ExportError, InconclusiveError, OutputErro
 from edgekit.runtime.answers import WORST
 from edgekit.runtime.loading import open_variant
 from edgekit.runtime.session import this_host
-from edgekit.spec.manifest import Manifest, Variant
+from edgekit.spec.manifest import Component, Manifest, Variant
 from edgekit.spec.model import Trained
 from edgekit.spec.parity import BUDGETS, Budget, Parity
 from edgekit.spec.progress import Progress
@@ -28,6 +28,7 @@ from edgekit.spec.task import MEASURES
 from edgekit.stages import (
     component_files,
     data,
+    decoder_passes,
     elsewhere,
     evaluate,
     evidence,
@@ -44,8 +45,10 @@ from edgekit.stages.calibrate import Calibration
 from edgekit.stages.data import Dataset
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.evidence import Setting, Trial
+from edgekit.stages.moments import Moments
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
+from edgekit.stages.reference import Feeds
 from edgekit.stages.untrained import untrained
 
 # A self-test on another CPU may differ this much from the build machine's worst golden case.
@@ -147,10 +150,11 @@ class _Bench:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The folder of the float graphs of one execution provider, and by component what was measured on them."""
+    """The folder of the float graphs of one execution provider, and what was measured on them."""
 
     fp32: Path
     calibrations: Mapping[str, Calibration]
+    moments: Moments
 
 
 def _prepare(
@@ -198,23 +202,21 @@ def _prepare(
             doubts=untrained(part.module for part in parts.values()),
             advance=progress.advance,
         )
-    feeds = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
+    read = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
+    feeds = {name: _taken(read.get(name, ()), component) for name, component in components.items()}
     return _Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=replace(setting, rewrites=rewrites, answers=answers),
-        bases={
-            provider: _Base(
-                fp32,
-                {
-                    name: Calibration(fp32, name, feeds.get(name, ()), work / f"{fp32.name}-{name}")
-                    for name in components
-                },
-            )
-            for provider, fp32 in folders.items()
-        },
+        bases={provider: _base(fp32, feeds) for provider, fp32 in folders.items()},
         folder=folder,
         budgets=budgets,
     )
+
+
+def _base(fp32: Path, feeds: Mapping[str, Sequence[Feeds]]) -> _Base:
+    probes = fp32.with_name(f"{fp32.name}-probes")
+    calibrations = {name: Calibration(fp32, name, batches, probes / name) for name, batches in feeds.items()}
+    return _Base(fp32, calibrations, Moments(fp32, feeds, probes / "moments"))
 
 
 def _optimize(
@@ -224,6 +226,8 @@ def _optimize(
     matched: Counter[str] = Counter()
     for graph in graphs.values():
         matched.update(optimize.optimize(graph))
+        if recipes.DECODE in graphs:
+            matched.update(decoder_passes.optimize_decoder(graph))
     folders = dict.fromkeys(providers, work / "float")
     if set(providers) != {CPU}:
         component_files.save(graphs, work / "float")
@@ -233,6 +237,12 @@ def _optimize(
         folders[CPU] = work / "float-cpu"
         component_files.save(graphs, folders[CPU])
     return matched, folders
+
+
+def _taken(batches: Sequence[Feeds], component: Component) -> list[Feeds]:
+    """Of what the original reads only what the component takes: not every decoder takes positions."""
+    names = [tensor.name for tensor in component.inputs]
+    return [{name: batch[name] for name in names if name in batch} for batch in batches]
 
 
 def _refuse_early(request: BuildRequest, original: reference.Reference, setting: Setting, samples_min: int) -> None:
@@ -300,11 +310,12 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
     files = bench.folder / "work" / variant.name
     base = bench.base(targets)
     try:
-        changed = recipes.make(recipe, base.fp32, base.calibrations, files)
+        moments = base.moments if recipe.calibrated else None
+        changed = recipes.make(recipe, base.fp32, base.calibrations, files, moments)
     except ExportError as error:  # this recipe does not fit the architecture: a reason to climb, not to stop
         parity = Parity("fail", error.message, ())
         return variant, Trial(recipe.name, variant.name, recipe.precision, targets, "", 0, parity)
-    report = weights.compare_weights(files, base.fp32)
+    report = weights.compare_weights(files, base.fp32, moments)
     draft = bench.folder / "drafts" / variant.name
     here = provider if provider in bench.setting.host.providers else CPU
     judged, judged_files = (

@@ -23,6 +23,7 @@ SHAPES: Final = ((1, 16), (1, 128), (8, 128))  # texts at once, tokens each
 BATCHES: Final = (1, 8)  # of other inputs
 SPECIAL_TOKENS: Final = 2  # one before and one after the text, in the BERT family
 WARMUP: Final = 5
+TEXTS_OF_ROUNDS: Final = 10  # a text holds dozens of timed tokens
 PERCENTILES: Final = (90, 95, 99)
 
 # Words that English vocabularies hold whole, so that a word is a token.
@@ -61,23 +62,47 @@ def bench(  # noqa: PLR0913 - each is an option of the command
     """Time a bundle on this machine; with --against, in turns with another one."""
     from edgekit.runtime import load
     from edgekit.runtime.host import usable_threads
-    from edgekit.runtime.timing import time_calls
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
     models = [load(bundle, variant=variant, threads=threads)]
     models += [load(other, threads=threads) for other in against or ()]
     contestants = dict(zip(_labels(models), models, strict=True))
-    results = {}
-    for name, inputs in _workloads(models).items():
-        with _spinning(f"{name}, {rounds} rounds", screen):
-            results[name] = time_calls(
-                {label: _call(model, inputs) for label, model in contestants.items()}, rounds=rounds, warmup=WARMUP
-            )
+    generated = _generated(contestants, rounds, screen)
+    results = _asked(contestants, rounds, screen) if generated is None else generated
     used = threads or usable_threads()
     if screen.json:
         screen.result(_document(results, models[0], used))
     else:
         _show(results, models[0], used, screen)
+
+
+def _asked(contestants: Mapping[str, Model], rounds: int, screen: Screen) -> dict[str, Mapping[str, Sample]]:
+    """Durations of answers, by workload and bundle."""
+    from edgekit.runtime.timing import time_calls
+
+    results: dict[str, Mapping[str, Sample]] = {}
+    for name, inputs in _workloads(list(contestants.values())).items():
+        with _spinning(f"{name}, {rounds} rounds", screen):
+            calls = {label: _call(model, inputs) for label, model in contestants.items()}
+            results[name] = time_calls(calls, rounds=rounds, warmup=WARMUP)
+    return results
+
+
+def _generated(contestants: Mapping[str, Model], rounds: int, screen: Screen) -> dict[str, Mapping[str, Sample]] | None:
+    """Durations of reading a prompt and of writing a token; None where a bundle does not continue texts."""
+    from edgekit.runtime.generation import Generator
+    from edgekit.runtime.generation_timing import NEW_TOKENS, PROMPT_TOKENS, time_generation
+
+    generators = {label: model for label, model in contestants.items() if isinstance(model, Generator)}
+    if len(generators) != len(contestants):
+        return None
+    texts = max(1, rounds // TEXTS_OF_ROUNDS)
+    with _spinning(f"{PROMPT_TOKENS} tokens and {NEW_TOKENS} more, {texts} texts", screen):
+        speeds = time_generation(generators, rounds=texts)
+    return {
+        f"{PROMPT_TOKENS} tokens read": {label: speed.prefill for label, speed in speeds.items()},
+        "a token written": {label: speed.step for label, speed in speeds.items()},
+    }
 
 
 def make_texts(batch: int, tokens: int) -> list[str]:

@@ -8,8 +8,10 @@ from typing import Any
 from edgekit.errors import InputError, UsageError
 from edgekit.runtime.answers import Input, Raw
 from edgekit.runtime.chat import ChatTemplate, check_messages
+from edgekit.runtime.decoding import Step
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
+from edgekit.runtime.sampling import GenerationOptions
 from edgekit.runtime.text import TextEncoder, texts_of
 from edgekit.runtime.writer import Forced, Writer, judged_places
 from edgekit.spec.settings.text import TextSettings
@@ -168,6 +170,25 @@ class Generator(Model):
         }
         given = {"tools": tools, "documents": documents, "variables": template_variables}
         return self._writer.stream(self._ids(0, prompt, given, continued=continue_final_message), changes)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model knows."""
+        return self._writer.decoder.vocabulary
+
+    def steps(self, prompts: Sequence[Sequence[int]], options: GenerationOptions) -> Iterator[Step]:
+        """Continue token ids by token ids, step by step, for a program with a tokenizer of its own.
+
+        Args:
+            prompts: Token ids of each row.
+            options: How to choose; nothing of the bundle's own is added, such as what ends a text.
+
+        Raises:
+            InputError: A prompt is empty, too long, or holds what is no token.
+            UsageError: An option does not fit the model.
+            HostError: ONNX Runtime failed.
+        """
+        return self._writer.decoder.steps(prompts, options)
 
     def raw(self, inputs: Sequence[Input], *, batch_size: int = 1) -> list[Raw]:
         """``{"logits": (places, vocabulary)}`` for the next tokens of ``{"text": str}``, the last ones of it.

@@ -11,7 +11,16 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgekit.stages.blockwise import BITS, BLOCK, DOMAIN, product_node, quantize_rows
+from edgekit.stages.blockwise import (
+    BITS,
+    BLOCK,
+    DOMAIN,
+    Rounding,
+    fitting_block,
+    product_node,
+    quantize_nearest,
+    signed,
+)
 from edgekit.stages.products import Matrix, constant, drop_unused_initializers, replace, shared_initializer
 from edgekit.stages.quantize import ROWS_MIN_BYTES
 
@@ -21,10 +30,18 @@ SCALE: Final = ".row_scale"
 FACTOR: Final = ".head_factor"  # where the head scales its logits
 
 
-def quantize_tables(model: ir.Model) -> int:
+def quantize_tables(
+    model: ir.Model, *, bits: int = BITS, block: int = BLOCK, rounding: Rounding = quantize_nearest
+) -> int:
     """Store float tables that rows are gathered from, or that are multiplied with transposed, in blocks, in place.
 
     A small table that is only gathered from is left alone.
+
+    Args:
+        model: The float graph.
+        bits: Of a number: 4 or 8.
+        block: Numbers that share a scale; halved, down to 32, for a table whose width is no multiple of it.
+        rounding: How integers and scales are chosen.
 
     Returns:
         The number of tables quantized.
@@ -32,16 +49,29 @@ def quantize_tables(model: ir.Model) -> int:
     graph = model.graph
     tables = [value for value in graph.initializers.values() if _is_table(value)]
     for table in tables:
-        integers, scales = quantize_rows(constant(table), BITS, BLOCK)
+        rows = constant(table)
+        size, name = fitting_block(rows.shape[1], block), table.name or ""
+        integers, scales = rounding(name, rows, bits, size)
         for node, _ in list(table.uses()):
             if node.op_type == "Gather":
-                _gather(graph, node, table.name or "", integers, scales)
+                _gather(graph, node, name, integers, scales, (bits, size))
             else:
-                _multiply(graph, node, table.name or "", integers, scales)
+                _multiply(graph, node, name, integers, scales, (bits, size))
     if tables:
         graph.opset_imports[DOMAIN] = 1
         drop_unused_initializers(graph)
     return len(tables)
+
+
+def table_products(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
+    """The float tables that rows are gathered from and that are multiplied with, each with what it multiplies."""
+    tables = [value for value in graph.initializers.values() if _is_table(value)]
+    return [
+        (table, node.inputs[0])
+        for table in tables
+        for node, place in table.uses()
+        if _use(node, place) == "product" and node.inputs[0] is not None
+    ]
 
 
 def split_gemms(model: ir.Model) -> int:
@@ -92,17 +122,21 @@ def _use(node: ir.Node, place: int) -> str:
     return "other"
 
 
-def _gather(graph: ir.Graph, node: ir.Node, name: str, integers: Matrix, scales: Matrix) -> None:
+def _gather(graph: ir.Graph, node: ir.Node, name: str, integers: Matrix, scales: Matrix, form: tuple[int, int]) -> None:
+    bits, block = form
     rows = shared_initializer(graph, name + ROWS, integers.reshape(len(integers), -1))
     operands = [rows, node.inputs[1], shared_initializer(graph, name + SCALE, scales)]
-    attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK, "bits": BITS}
+    attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": block, "bits": bits}
     replace(graph, node, {}, ir.node("GatherBlockQuantized", operands, attributes, domain=DOMAIN))
 
 
-def _multiply(graph: ir.Graph, node: ir.Node, name: str, integers: Matrix, scales: Matrix) -> None:
+def _multiply(
+    graph: ir.Graph, node: ir.Node, name: str, integers: Matrix, scales: Matrix, form: tuple[int, int]
+) -> None:
+    bits, block = form
     blocks = shared_initializer(graph, name + BLOCKS, integers)
     operands = [node.inputs[0], blocks, shared_initializer(graph, name + SCALE, scales)]
-    product = product_node(operands, scales.shape[1] * BLOCK, len(scales), BITS, BLOCK)
+    product = product_node(operands, scales.shape[1] * block, len(scales), bits, block)
     factor = node.attributes.get_float("alpha", 1.0)
     if factor == 1.0:
         replace(graph, node, {}, product)
@@ -112,7 +146,12 @@ def _multiply(graph: ir.Graph, node: ir.Node, name: str, integers: Matrix, scale
     replace(graph, node, {"product": product}, ir.node("Mul", [product.outputs[0], scale]))
 
 
-def dequantize_rows(integers: Matrix, scales: Matrix) -> Matrix:
-    """The table that 8-bit rows stand for, float32 (rows, columns), from either stored form."""
-    values = integers.reshape(*scales.shape, -1).astype(np.float32) - (1 << (BITS - 1))
-    return np.asarray((values * scales[..., None]).reshape(len(scales), -1))
+def signed_rows(integers: Matrix, scales: Matrix, width: int) -> Matrix:
+    """The signed integers of a table, int16 (rows, blocks, block), from either stored form.
+
+    Args:
+        integers: uint8, as rows or as blocks.
+        scales: float32 (rows, blocks).
+        width: Numbers in a row: two share a byte where a row has half as many bytes.
+    """
+    return signed(integers.reshape(*scales.shape, -1), 8 * (integers[0].size) // width)

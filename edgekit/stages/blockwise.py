@@ -7,7 +7,7 @@ has it, reading the weights takes all the time, and fewer bits are faster.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import numpy as np
@@ -15,6 +15,9 @@ import onnx_ir as ir
 
 from edgekit.errors import ExportError
 from edgekit.stages.products import Matrix, Product, drop_unused_initializers, products, replace, shared_initializer
+
+Rounding = Callable[[str, Matrix, int, int], tuple[Matrix, Matrix]]
+"""From a weight's name, its rows (outputs, inputs), bits and block to what :func:`quantize_rows` gives."""
 
 BITS: Final = 8
 BLOCK: Final = 32
@@ -24,8 +27,16 @@ QUANTIZED: Final = ".blocks"
 SCALE: Final = ".block_scale"
 
 
-def quantize_blocks(
-    model: ir.Model, *, bits: int = BITS, block: int = BLOCK, outputs: int = 0, outputs_bits: int = BITS
+def quantize_blocks(  # noqa: PLR0913 - each says how one kind of product is stored
+    model: ir.Model,
+    *,
+    bits: int = BITS,
+    block: int = BLOCK,
+    outputs: int = 0,
+    outputs_bits: int = BITS,
+    outputs_block: int = BLOCK,
+    spare: Collection[str] = (),
+    rounding: Rounding | None = None,
 ) -> int:
     """Replace every ``MatMul(x, W)`` with constant ``W`` by ``MatMulNBits``, in place.
 
@@ -34,7 +45,10 @@ def quantize_blocks(
         bits: Of a weight: 4 or 8.
         block: Inputs that share a scale; halved, down to 32, for a product whose inputs are no multiple of it.
         outputs: Products with so many outputs, a language model's head, are quantized otherwise.
-        outputs_bits: How: with these bits and the smallest block.
+        outputs_bits: How: with these bits.
+        outputs_block: And these blocks.
+        spare: Names of weights that get 8 bits whatever the others have.
+        rounding: How integers and scales are chosen; to the nearest where None.
 
     Returns:
         The number of products quantized.
@@ -42,13 +56,15 @@ def quantize_blocks(
     Raises:
         ExportError: Nothing was quantized.
     """
-    count = 0
+    count, spared = 0, frozenset(spare)
     for product in list(products(model.graph)):
-        width = product.matrix().shape[0]
         head = outputs > 0 and product.matrix().shape[1] == outputs
-        size = fitting_block(width, BLOCK if head else block)
+        size = fitting_block(product.matrix().shape[0], outputs_block if head else block)
         if size:
-            _quantize(model.graph, product, outputs_bits if head else bits, size)
+            wanted = outputs_bits if head else bits
+            _quantize(
+                model.graph, product, BITS if product.name in spared else wanted, size, rounding or quantize_nearest
+            )
             count += 1
     if not count:
         raise ExportError(f"int{bits}-blockwise: no product whose input is a multiple of {BLOCK} wide")
@@ -78,13 +94,29 @@ def quantize_rows(rows: Matrix, bits: int, block: int) -> tuple[Matrix, Matrix]:
         uint8 (outputs, blocks, block * bits / 8), zero being ``2 ** (bits - 1)``, and scales float32
         (outputs, blocks).
     """
-    zero = _zero(bits)
+    highest = (1 << (bits - 1)) - 1
     blocks = rows.reshape(len(rows), -1, block)
-    scales = np.abs(blocks).max(axis=2) / (zero - 1)
+    scales = np.abs(blocks).max(axis=2) / highest
     scales = np.where(scales > 0, scales, 1).astype(np.float32)
-    integers = np.clip(np.rint(blocks / scales[..., None]), 1 - zero, zero - 1).astype(np.int16) + zero
-    stored = integers.astype(np.uint8)
-    return (stored[..., 0::2] | (stored[..., 1::2] << 4) if bits == 4 else stored), scales
+    integers = np.clip(np.rint(blocks / scales[..., None]), -highest, highest).astype(np.int8)
+    return stored(integers, bits), scales
+
+
+def quantize_nearest(name: str, rows: Matrix, bits: int, block: int) -> tuple[Matrix, Matrix]:  # noqa: ARG001
+    """:func:`quantize_rows` as a :data:`Rounding`: every weight alike."""
+    return quantize_rows(rows, bits, block)
+
+
+def stored(integers: Matrix, bits: int) -> Matrix:
+    """Signed integers (outputs, blocks, block) as ``MatMulNBits`` stores them; :func:`signed` takes them back."""
+    unsigned = (integers.astype(np.int16) + _zero(bits)).astype(np.uint8)
+    return unsigned[..., 0::2] | (unsigned[..., 1::2] << 4) if bits == 4 else unsigned
+
+
+def signed(blocks: Matrix, bits: int) -> Matrix:
+    """What :func:`stored` was given, int16 (outputs, blocks, block)."""
+    integers = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*blocks.shape[:2], -1) if bits == 4 else blocks
+    return np.asarray(integers.astype(np.int16) - _zero(bits))
 
 
 def dequantize(blocks: Matrix, scales: Matrix, bits: int = BITS) -> Matrix:
@@ -95,8 +127,7 @@ def dequantize(blocks: Matrix, scales: Matrix, bits: int = BITS) -> Matrix:
         scales: float32 (outputs, blocks).
         bits: 4 or 8.
     """
-    integers = np.stack([blocks & 15, blocks >> 4], axis=-1).reshape(*blocks.shape[:2], -1) if bits == 4 else blocks
-    values = (integers.astype(np.float32) - _zero(bits)) * scales[..., None]
+    values = signed(blocks, bits).astype(np.float32) * scales[..., None]
     return np.asarray(values.reshape(len(blocks), -1).T)
 
 
@@ -111,9 +142,9 @@ def _zero(bits: int) -> int:
     return 1 << (bits - 1)
 
 
-def _quantize(graph: ir.Graph, product: Product, bits: int, block: int) -> None:
+def _quantize(graph: ir.Graph, product: Product, bits: int, block: int, rounding: Rounding) -> None:
     matrix = product.matrix()
-    integers, scales = quantize_rows(np.ascontiguousarray(matrix.T), bits, block)
+    integers, scales = rounding(product.name, np.ascontiguousarray(matrix.T), bits, block)
     operands = [
         product.x,
         shared_initializer(graph, product.name + QUANTIZED, integers),

@@ -18,10 +18,11 @@ from edgekit.errors import UsageError
 from edgekit.spec.provider import CPU, PROVIDERS
 from edgekit.spec.reader import nearest
 from edgekit.stages import component_files
-from edgekit.stages.block_tables import quantize_tables, split_gemms
 from edgekit.stages.blockwise import BITS, BLOCK, quantize_blocks
 from edgekit.stages.calibrate import Calibration
+from edgekit.stages.generating import Blocks, quantize_components
 from edgekit.stages.half import to_half
+from edgekit.stages.moments import CalibratedRounding, Moments
 from edgekit.stages.quantize import quantize_embeddings, quantize_products
 from edgekit.stages.smooth import smooth
 from edgekit.stages.static_int8 import quantize_static
@@ -40,8 +41,10 @@ class Recipe:
             measured on the smoothed graph.
         bits: Of a weight, where the products are blockwise.
         block: Inputs that share a scale there.
-        generates: Whether it is for the components of a generating model: embedding tables and the head, tied or
-            not, then become 8-bit blocks too.
+        generates: How the components of a generating model are stored, embedding tables and the head, tied or not,
+            too; None where it is for other models.
+        calibrated: Whether integers and scales are chosen by what they do to outputs on calibration data, see
+            :mod:`.rounding`; to the nearest otherwise.
     """
 
     name: str
@@ -51,7 +54,8 @@ class Recipe:
     spare: float = 0
     bits: int = BITS
     block: int = BLOCK
-    generates: bool = False
+    generates: Blocks | None = None
+    calibrated: bool = False
 
     @property
     def variant_name(self) -> str:
@@ -84,12 +88,14 @@ LADDER: Final = (
     FP32,
 )
 
-# A decoder reads all its weights for every token, so fewer bytes are faster. Large blocks read fastest (MatMulNBits at
-# one row: blocks of 128 reach the memory's speed, blocks of 32 half of it), small ones are closer.
+# A decoder reads all its weights for every token, so fewer bytes are faster, and large blocks read faster than small.
+# Ordered by measured speed (docs/generation.md): of the head's bits first, for a head is the largest product of all.
 GENERATION_LADDER: Final = (
-    Recipe("int4-blockwise", "int4", "blockwise", bits=4, block=128, generates=True),
-    Recipe("int4-blockwise+fine", "int4", "blockwise", bits=4, generates=True),
-    Recipe("int8-blockwise", "int8", "blockwise", generates=True),
+    Recipe("int4-blockwise", "int4", "blockwise", calibrated=True, generates=Blocks(4, 128, 4, 128)),
+    Recipe("int4-blockwise+head8", "int4", "blockwise", calibrated=True, generates=Blocks(4, 128, 8, 128)),
+    Recipe("int4-blockwise+fine", "int4", "blockwise", calibrated=True, generates=Blocks(4, 32, 8, 128)),
+    Recipe("int4-blockwise+fine+spare", "int4", "blockwise", calibrated=True, generates=Blocks(4, 32, 8, 128, 1 / 4)),
+    Recipe("int8-blockwise", "int8", "blockwise", generates=Blocks()),
     FP32,
 )
 
@@ -137,7 +143,13 @@ def check_name(name: str | None) -> None:
         ladder(name)
 
 
-def make(recipe: Recipe, fp32: Path, calibrations: Mapping[str, Calibration], folder: Path) -> str:
+def make(
+    recipe: Recipe,
+    fp32: Path,
+    calibrations: Mapping[str, Calibration],
+    folder: Path,
+    moments: Moments | None = None,
+) -> str:
     """Make a variant's files.
 
     Args:
@@ -145,6 +157,7 @@ def make(recipe: Recipe, fp32: Path, calibrations: Mapping[str, Calibration], fo
         fp32: Folder of the float graphs.
         calibrations: By component, to measure what the recipe asks for.
         folder: Where the graphs and their weights go.
+        moments: Of the products' inputs, for a recipe that is ``calibrated``; it rounds to the nearest without.
 
     Returns:
         What was changed, for the evidence, such as ``36 products smoothed, 36 products int8``.
@@ -154,11 +167,21 @@ def make(recipe: Recipe, fp32: Path, calibrations: Mapping[str, Calibration], fo
     """
     models = component_files.load(fp32)
     done: dict[str, int] = {}
-    for component, model in models.items():
-        for what, count in _change(recipe, model, calibrations[component]):
-            done[what] = done.get(what, 0) + count
+    for what, count in _changes(recipe, models, calibrations, moments):
+        done[what] = done.get(what, 0) + count
     component_files.save(models, folder)
     return ", ".join(f"{count} {what}" for what, count in done.items() if count) or "nothing changed"
+
+
+def _changes(
+    recipe: Recipe, models: Mapping[str, ir.Model], calibrations: Mapping[str, Calibration], moments: Moments | None
+) -> Iterator[tuple[str, int]]:
+    if recipe.generates is not None:
+        rounding = CalibratedRounding(moments) if recipe.calibrated and moments is not None else None
+        yield from quantize_components(models, recipe.generates, rounding)
+        return
+    for component, model in models.items():
+        yield from _change(recipe, model, calibrations[component])
 
 
 def _change(recipe: Recipe, model: ir.Model, calibration: Calibration) -> Iterator[tuple[str, int]]:
@@ -173,21 +196,10 @@ def _change(recipe: Recipe, model: ir.Model, calibration: Calibration) -> Iterat
         yield "products int8", quantize_products(model, spare=spared)
         if spared:
             yield "products spared", len(spared)
-    elif recipe.products == "blockwise" and recipe.generates:
-        split_gemms(model)
-        yield "tables int8 by blocks", quantize_tables(model)
-        counts = quantize_blocks(model, bits=recipe.bits, block=recipe.block, outputs=_vocabulary(model))
-        yield f"products int{recipe.bits} by blocks", counts
     elif recipe.products == "blockwise":
         yield f"products int{recipe.bits} by blocks", quantize_blocks(model, bits=recipe.bits, block=recipe.block)
-    if recipe.products in ("dynamic", "blockwise") and not recipe.generates:
+    if recipe.products in ("dynamic", "blockwise"):
         yield "embedding tables int8 by rows", quantize_embeddings(model)
-
-
-def _vocabulary(model: ir.Model) -> int:
-    """The last size of the graph's logits; 0 where it gives none."""
-    shapes = [value.shape for value in model.graph.outputs if value.name == "logits" and value.shape is not None]
-    return shapes[0][-1] if shapes and isinstance(shapes[0][-1], int) else 0
 
 
 def _most_sensitive(calibration: Calibration, share: float) -> Sequence[str]:

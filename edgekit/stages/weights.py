@@ -3,15 +3,17 @@
 Answers alone cannot show a small fault: one scale off by a percent moves an embedding less than
 quantizing does. So every constant of the float graph must be found in the shipped file, either unchanged, or
 as the float16 nearest to it, or as integers that lie within half a step of it, and the file may hold no
-other constant, such as a zero point. The file is read back from disk and dequantized here, independently of the
-passes that wrote it.
+other constant, such as a zero point. Weights that calibrated rounding moved farther on purpose are held to what it
+promises instead, see :mod:`.rounded_weights`. The file is read back from disk and dequantized here, independently
+of the passes that wrote it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,9 @@ import onnx_ir as ir
 from edgekit.errors import ExportError
 from edgekit.spec.parity import Check
 from edgekit.stages import block_tables, blockwise, component_files, half, overflow, quantize, smooth, static_int8
+from edgekit.stages.moments import Moments
 from edgekit.stages.products import Matrix, constant
+from edgekit.stages.rounded_weights import RoundingReport, check_rounding
 
 # Half a step, and the rounding of two float32 operations on values up to 127 steps.
 HALF_STEP: Final = 0.5 + 1e-3
@@ -39,6 +43,7 @@ class WeightReport:
         same: Number stored unchanged or as the nearest float16.
         changed: Names of constants that are neither, and of those that do not come from the original.
         largest_pair: Largest sum of two neighbouring int8 weights multiplied by uint8 activations.
+        rounding: What calibrated rounding did, where it did.
     """
 
     worst_step: float
@@ -47,6 +52,7 @@ class WeightReport:
     same: int
     changed: tuple[str, ...]
     largest_pair: int
+    rounding: RoundingReport = field(default_factory=RoundingReport)
 
     @property
     def saturates(self) -> bool:
@@ -58,21 +64,23 @@ class WeightReport:
         worst = Check("weight distance in steps", self.worst_step, HALF_STEP, self.worst_step <= HALF_STEP)
         changed = Check("changed constants", len(self.changed), 0, not self.changed)
         pair = Check("int8 pair sum", self.largest_pair, PAIR_LIMIT, not self.saturates)
-        return (worst, changed, pair) if saturating_target else (worst, changed)
+        return (worst, changed, *self.rounding.checks(), *((pair,) if saturating_target else ()))
 
 
-def compare_weights(variant: Path, fp32: Path) -> WeightReport:
+def compare_weights(variant: Path, fp32: Path, moments: Moments | None = None) -> WeightReport:
     """Compare the constants of a variant's graphs with the float graphs'.
 
     Args:
         variant: Folder of the shipped files.
         fp32: Folder of the float graphs.
+        moments: What the variant's rounding was calibrated with; weights that it has none of, and all where None, are
+            held to half a step.
 
     Raises:
         ExportError: A quantized product lacks its scale, or its operands do not fit together.
     """
     files = sorted(path.name for path in fp32.glob(component_files.graph_file("*")))
-    reports = [_compare(ir.load(variant / name), ir.load(fp32 / name).graph) for name in files]
+    reports = [_compare(ir.load(variant / name), ir.load(fp32 / name).graph, moments) for name in files]
     worst = max(reports, key=lambda report: math.inf if math.isnan(report.worst_step) else report.worst_step)
     return WeightReport(
         worst_step=worst.worst_step,
@@ -81,14 +89,16 @@ def compare_weights(variant: Path, fp32: Path) -> WeightReport:
         same=sum(report.same for report in reports),
         changed=tuple(name for report in reports for name in report.changed),
         largest_pair=max(report.largest_pair for report in reports),
+        rounding=reduce(RoundingReport.joined, (report.rounding for report in reports)),
     )
 
 
-def _compare(model: ir.Model, float_graph: ir.Graph) -> WeightReport:
+def _compare(model: ir.Model, float_graph: ir.Graph, moments: Moments | None) -> WeightReport:
     original = _constants(float_graph)
     found = _constants(model.graph)
     worst, worst_name, quantized, same = 0.0, "", 0, 0
     changed = []
+    rounding = RoundingReport()
     for name, array in original.items():
         copies = {form: expected for form, expected in _copies(name, array) if form in found}
         if copies:
@@ -99,6 +109,11 @@ def _compare(model: ir.Model, float_graph: ir.Graph) -> WeightReport:
             same += unchanged
             if not unchanged:
                 changed.append(name)
+            continue
+        checked = _rounding(name, array, found, moments)
+        if checked is not None:
+            rounding = rounding.joined(checked)
+            quantized += 1
             continue
         distance = _distance(model.graph, name, array, found)
         if distance is None:
@@ -111,11 +126,32 @@ def _compare(model: ir.Model, float_graph: ir.Graph) -> WeightReport:
     known |= {form for name, array in original.items() for form, _ in _copies(name, array)}
     known |= {name for name, array in found.items() if _is_static(name, array)}
     changed += [name for name in found if name not in known and not name.endswith((smooth.SUFFIX, block_tables.FACTOR))]
-    return WeightReport(worst, worst_name, quantized, same, tuple(changed), _largest_pair(model.graph))
+    return WeightReport(worst, worst_name, quantized, same, tuple(changed), _largest_pair(model.graph), rounding)
 
 
 def _constants(graph: ir.Graph) -> dict[str, Matrix]:
     return {name: constant(value) for name, value in graph.initializers.items()}
+
+
+def _rounding(
+    name: str, original: Matrix, found: Mapping[str, Matrix], moments: Moments | None
+) -> RoundingReport | None:
+    """What calibrated rounding did to a weight; None where it did not."""
+    moment = moments.of(name) if moments is not None else None
+    form = _stored_as(name, found)
+    if moment is None or form not in (_BLOCKS, _ROWS, _ROW_BLOCKS):
+        return None
+    stored, scales = found[name + form.integers], found[name + form.scale]
+    if form is _ROWS and not _twin_is_same(name, found):
+        return RoundingReport(1, math.inf, math.inf)
+    rows = np.ascontiguousarray(original.T) if form is _BLOCKS else original
+    return check_rounding(rows, stored.reshape(*scales.shape, -1), scales, moment)
+
+
+def _twin_is_same(stored: str, found: Mapping[str, Matrix]) -> bool:
+    """Whether a table's rows are byte for byte what the head multiplies with, where there is such a head."""
+    twin = found.get(stored + _ROW_BLOCKS.integers)
+    return twin is None or np.array_equal(twin.reshape(len(twin), -1), found[stored + _ROWS.integers])
 
 
 def _copies(name: str, array: Matrix) -> Iterator[tuple[str, Matrix]]:
@@ -161,12 +197,11 @@ def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, 
         values = blockwise.dequantize(integers, scale, bits)
         step = np.repeat(scale, integers.shape[2] * 8 // bits, axis=1).T
     elif form in (_ROWS, _ROW_BLOCKS):
-        values = block_tables.dequantize_rows(found[stored + form.integers], scale)
+        integers = block_tables.signed_rows(found[stored + form.integers], scale, original.shape[1])
+        values = (integers * scale[..., None]).reshape(len(scale), -1)
         step = np.repeat(scale, values.shape[1] // scale.shape[1], axis=1)
-        if form is _ROWS and stored + _ROW_BLOCKS.integers in found:  # its twin, for the head
-            twin = found[stored + _ROW_BLOCKS.integers]
-            if not np.array_equal(twin.reshape(len(twin), -1), found[stored + form.integers]):
-                return float("inf")
+        if form is _ROWS and not _twin_is_same(stored, found):
+            return float("inf")
     else:
         integers = found[stored + form.integers]
         scale = _along_outputs(graph, stored + form.integers, scale, integers.ndim)

@@ -122,9 +122,32 @@ class GenerationReference(Reference):
             cases.append(Case(asked, len(forced.source or forced.ids), {"logits": np.array(forced.truth, np.int64)}))
         return cases
 
-    def feeds(self, inputs: Sequence[Input]) -> Mapping[str, list[Feeds]]:  # noqa: ARG002 - no recipe asks for them
-        """None: no recipe for generating models measures activations."""
-        return {}
+    def feeds(self, inputs: Sequence[Input]) -> Mapping[str, list[Feeds]]:
+        """What the encoder and the prefill graph read of each text; a step of the decode graph reads the same."""
+        found: dict[str, list[Feeds]] = {}
+        for forced in map(self._forced, inputs):
+            ids = np.array([forced.ids], np.int64)
+            if not forced.source:
+                places = np.arange(ids.shape[1])[None]
+                read = {"attention_mask": np.ones_like(ids), "position_ids": places, "logit_positions": places}
+                found.setdefault("prefill", []).append({"input_ids": ids, **read})
+                continue
+            source = np.array([forced.source], np.int64)
+            mask = np.ones_like(source)
+            found.setdefault("encoder", []).append({"input_ids": source, "attention_mask": mask})
+            states = self._encoded(source)
+            found.setdefault("prefill", []).append(
+                {"input_ids": ids, "encoder_hidden_states": states, "encoder_attention_mask": mask}
+            )
+        return found
+
+    def _encoded(self, source: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        import torch
+
+        ids = torch.from_numpy(source)
+        with torch.inference_mode():
+            states = self.model.get_encoder()(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        return np.asarray(states.numpy(), np.float32)
 
     def builtin(self) -> Dataset:
         """The built-in English corpus."""
