@@ -14,13 +14,16 @@ import child
 GOAL_SECONDS, GOAL_PEAK_MB = 0.30, 130
 WARM_UPS = 2  # the first ones read the disk
 
-# The bundle's own golden input, asked as a program would ask it.
+# The bundle's own golden input, asked as a program would ask it; the time to read it comes off.
 FIRST_ANSWER = """
 import sys, time
 from edgekit.runtime import load
 model = load(sys.argv[1])
-model.raw([model.golden()[0].input])
-print(time.monotonic_ns())
+began = time.monotonic_ns()
+asked = model.golden()[0].input
+reading = time.monotonic_ns() - began
+model.raw([asked])
+print(time.monotonic_ns() - reading)
 """
 
 # The least any program pays for these files: sessions and tokenizer, nothing verified, nothing asked, no edgekit.
