@@ -78,9 +78,9 @@ def render(result: dict[str, Any]) -> str:
         f"\nCold start by task, median of {result['runs']} processes (at most {GOAL_SECONDS} s, {GOAL_PEAK_MB} MB)"
     ]
     columns = f"{'size MB':>8}{'first answer s':>16}{'bare sessions s':>17}{'peak MB':>9}"
-    lines += [f"  {'task':32}{'bundle':38}{columns}"]
+    lines += [f"  {'task':32}{'bundle':44}{columns}"]
     lines += [
-        f"  {row['task']:32}{name:38}{row['size_mb']:8.1f}{row['first_answer_s']:16.3f}{row['bare_sessions_s']:17.3f}"
+        f"  {row['task']:32}{name:44}{row['size_mb']:8.1f}{row['first_answer_s']:16.3f}{row['bare_sessions_s']:17.3f}"
         f"{row['peak_mb']:9.1f}"
         for name, row in result["bundles"].items()
     ]
