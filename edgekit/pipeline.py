@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import onnx_ir as ir
 
 from edgekit import catalog
 from edgekit.bundle.reading import Bundle
@@ -26,15 +23,13 @@ from edgekit.spec.provider import CPU
 from edgekit.spec.target import Target
 from edgekit.spec.task import MEASURES
 from edgekit.stages import (
-    component_files,
     data,
-    decoder_passes,
     elsewhere,
     evaluate,
     evidence,
     export,
     fetch,
-    optimize,
+    float_graphs,
     package,
     recipes,
     reference,
@@ -192,7 +187,7 @@ def _prepare(
         graphs = {name: export.export(part) for name, part in parts.items()}
         components = {name: package.component(graph) for name, graph in graphs.items()}
         providers = tuple(dict.fromkeys(target.execution_provider for target in targets.values()))
-        rewrites, folders = _optimize(graphs, providers, work)
+        rewrites, folders = float_graphs.optimized(graphs, providers, work)
         del graphs
     with progress.stage("ask the reference"):
         answers = evaluate.ask(
@@ -217,26 +212,6 @@ def _base(fp32: Path, feeds: Mapping[str, Sequence[Feeds]]) -> _Base:
     probes = fp32.with_name(f"{fp32.name}-probes")
     calibrations = {name: Calibration(fp32, name, batches, probes / name) for name, batches in feeds.items()}
     return _Base(fp32, calibrations, Moments(fp32, feeds, probes / "moments"))
-
-
-def _optimize(
-    graphs: Mapping[str, ir.Model], providers: Sequence[str], work: Path
-) -> tuple[Mapping[str, int], Mapping[str, Path]]:
-    """Rewrite the graphs; how often each rewrite matched, and for each provider the folder of its graphs."""
-    matched: Counter[str] = Counter()
-    for graph in graphs.values():
-        matched.update(optimize.optimize(graph))
-        if recipes.DECODE in graphs:
-            matched.update(decoder_passes.optimize_decoder(graph))
-    folders = dict.fromkeys(providers, work / "float")
-    if set(providers) != {CPU}:
-        component_files.save(graphs, work / "float")
-    if CPU in providers:
-        for graph in graphs.values():
-            matched.update(optimize.optimize_for_cpu(graph))
-        folders[CPU] = work / "float-cpu"
-        component_files.save(graphs, folders[CPU])
-    return matched, folders
 
 
 def _taken(batches: Sequence[Feeds], component: Component) -> list[Feeds]:

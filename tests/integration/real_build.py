@@ -40,7 +40,8 @@ class Built:
     """A finished build.
 
     ``contents`` is what the pipeline packaged and ``batches`` what it calibrated with; ``files`` has the
-    folder of each variant it made and, as ``float-cpu``, that of the graphs they were made from; ``setting`` is what its evidence tells of the build.
+    folder of each variant it made and, as ``float-cpu``, that of the graphs they were made from; ``setting``
+    is what its evidence tells of the build.
     """
 
     result: BuildResult
