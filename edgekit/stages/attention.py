@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgekit.stages.products import Matrix, constant
+from edgekit.stages.products import Matrix, constant, only_consumer
 
 DOMAIN: Final = "com.microsoft"
 LOWEST: Final = float(np.finfo(np.float32).min)
@@ -61,7 +61,7 @@ def attentions(graph: ir.Graph) -> int:
     """How many softmaxes feed a product: attention that no pass and not the exporter has fused."""
     count = 0
     for node in graph:
-        after = _only_consumer(node.outputs[0]) if node.op_type == "Softmax" else None
+        after = only_consumer(node.outputs[0]) if node.op_type == "Softmax" else None
         count += after is not None and after.op_type == "MatMul"
     return count
 
@@ -93,7 +93,7 @@ def _match(softmax: ir.Node) -> _Attention | None:
         return None
     scores, mask = _without_mask(softmax.inputs[0])
     product, scale = _without_scale(scores)
-    mix = _only_consumer(softmax.outputs[0])
+    mix = only_consumer(softmax.outputs[0])
     if product is None or product.op_type != "MatMul" or mix is None or mix.op_type != "MatMul":
         return None
     if mix.inputs[0] is not softmax.outputs[0]:
@@ -162,10 +162,10 @@ def _head_sizes(split: ir.Node) -> tuple[int, int] | None:
 
 def _joined(mix: ir.Node) -> ir.Node | None:
     """The Reshape that joins the heads behind the second product."""
-    back = _only_consumer(mix.outputs[0])
+    back = only_consumer(mix.outputs[0])
     if back is None or back.op_type != "Transpose" or tuple(back.attributes.get_ints("perm", ())) != _SPLIT:
         return None
-    joined = _only_consumer(back.outputs[0])
+    joined = only_consumer(back.outputs[0])
     if joined is None or joined.op_type != "Reshape":
         return None
     shape = joined.outputs[0].shape
@@ -263,8 +263,3 @@ def _number(value: ir.Value | None) -> float | None:
 
 def _producer(value: ir.Value | None) -> ir.Node | None:
     return value.producer() if value is not None else None
-
-
-def _only_consumer(value: ir.Value) -> ir.Node | None:
-    consumers = {node for node, _ in value.uses()}
-    return consumers.pop() if len(consumers) == 1 and not value.is_graph_output() else None

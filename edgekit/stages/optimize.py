@@ -15,7 +15,15 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from edgekit.stages.attention import attentions, fuse_attention
-from edgekit.stages.products import Product, constant, drop_unused_initializers, initializer, products
+from edgekit.stages.products import (
+    Product,
+    bias_of,
+    constant,
+    drop_unused_initializers,
+    initializer,
+    only_consumer,
+    products,
+)
 
 _LOWEST: Final = float(np.finfo(np.float32).min)
 
@@ -59,7 +67,7 @@ def transpose_keys_at_once(graph: ir.Graph) -> int:
     """
     count = 0
     for swap in [node for node in graph if _permutes(node, (0, 2, 1))]:
-        flatten, restore = _producer(swap.inputs[0]), _only_consumer(swap.outputs[0])
+        flatten, restore = _producer(swap.inputs[0]), only_consumer(swap.outputs[0])
         if flatten is None or restore is None or flatten.op_type != "Reshape" or restore.op_type != "Reshape":
             continue
         heads_first = _producer(flatten.inputs[0])
@@ -100,7 +108,7 @@ def pack_products(graph: ir.Graph) -> int:
     """
     by_input: dict[str, list[tuple[Product, ir.Node]]] = {}
     for product in products(graph):
-        bias = _bias(product)
+        bias = bias_of(product)
         if bias is not None and len(list(product.weight.uses())) == 1:
             by_input.setdefault(product.x.name or "", []).append((product, bias))
     packs = [members for members in by_input.values() if len(members) > 1]
@@ -128,16 +136,6 @@ def _pack(graph: ir.Graph, members: list[tuple[Product, ir.Node]]) -> None:
         part.name, part.shape, part.type = f"{old.name}.part", old.shape, old.type
         ir.convenience.replace_all_uses_with(old, part)
         graph.remove([add, product.node], safe=True)
-
-
-def _bias(product: Product) -> ir.Node | None:
-    add = _only_consumer(product.node.outputs[0])
-    if add is None or add.op_type != "Add":
-        return None
-    values = [value for value in add.inputs if value is not None and value.const_value is not None]
-    columns = product.weight.const_value.shape[1] if product.weight.const_value else 0
-    fits = len(values) == 1 and values[0].const_value is not None and tuple(values[0].const_value.shape) == (columns,)
-    return add if fits else None
 
 
 def _constant_input(node: ir.Node) -> ir.Value:
@@ -217,8 +215,3 @@ def _permutes(node: ir.Node, axes: tuple[int, ...]) -> bool:
 
 def _producer(value: ir.Value | None) -> ir.Node | None:
     return value.producer() if value is not None else None
-
-
-def _only_consumer(value: ir.Value) -> ir.Node | None:
-    consumers = {node for node, _ in value.uses()}
-    return consumers.pop() if len(consumers) == 1 and not value.is_graph_output() else None

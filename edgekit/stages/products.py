@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 Matrix = npt.NDArray[Any]
+
+OUTLIERS: Final = ".outliers"  # how the name of a weight ends that stays in float; see edgekit.stages.outliers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,31 @@ class Product:
 
 
 def products(graph: ir.Graph) -> Iterator[Product]:
-    """The float products with constant weights, in graph order."""
+    """The float products with constant weights, in graph order, but for those that were made to stay in float."""
     for node in graph:
         if node.op_type == "MatMul" and node.domain == "":
             x, weight = node.inputs
-            if x is None or weight is None or weight.const_value is None:
+            if x is None or weight is None or weight.const_value is None or (weight.name or "").endswith(OUTLIERS):
                 continue
             if weight.const_value.dtype == ir.DataType.FLOAT and len(weight.const_value.shape) == 2:
                 yield Product(node, x, weight)
+
+
+def bias_of(product: Product) -> ir.Node | None:
+    """The ``Add`` of a constant bias that alone reads a product's result, or None."""
+    add = only_consumer(product.node.outputs[0])
+    if add is None or add.op_type != "Add":
+        return None
+    values = [value for value in add.inputs if value is not None and value.const_value is not None]
+    columns = product.weight.const_value.shape[1] if product.weight.const_value else 0
+    fits = len(values) == 1 and values[0].const_value is not None and tuple(values[0].const_value.shape) == (columns,)
+    return add if fits else None
+
+
+def only_consumer(value: ir.Value) -> ir.Node | None:
+    """The one node that reads a value; None where there are more or where it leaves the graph."""
+    consumers = {node for node, _ in value.uses()}
+    return consumers.pop() if len(consumers) == 1 and not value.is_graph_output() else None
 
 
 def constant(value: ir.Value) -> Matrix:

@@ -13,7 +13,7 @@ used because it has one answer for every CPU, and that answer saturates on x86 w
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,9 @@ from edgekit.stages.products import (
     replace,
     shared_initializer,
 )
+
+Rounding = Callable[[Product, Matrix, Matrix], tuple[Matrix, Matrix]]
+"""From a product, its integers rounded to the nearest (inputs, outputs) and their scales (outputs,), better ones."""
 
 Activation = tuple[ir.Value, ir.Value, ir.Value]
 """What ``DynamicQuantizeLinear`` gives: integers, scale, zero point."""
@@ -58,12 +61,13 @@ def pair_sums(matrix: Matrix) -> Matrix:
     return np.asarray(np.maximum(positive[::2] + positive[1::2], negative[::2] + negative[1::2]).max(axis=0))
 
 
-def quantize_products(model: ir.Model, *, spare: Collection[str] = ()) -> int:
+def quantize_products(model: ir.Model, *, spare: Collection[str] = (), rounding: Rounding | None = None) -> int:
     """Replace every ``MatMul(x, W)`` with constant ``W`` by its dynamic int8 form, in place.
 
     Args:
         model: The float graph.
         spare: Names of weights to leave in float.
+        rounding: How integers are chosen; to the nearest where None.
 
     Returns:
         The number of products quantized.
@@ -80,7 +84,7 @@ def quantize_products(model: ir.Model, *, spare: Collection[str] = ()) -> int:
             hint="this architecture needs another recipe: try --recipe fp32",
         )
     for product in matched:
-        _quantize_product(model.graph, product, activations)
+        _quantize_product(model.graph, product, activations, rounding)
     drop_unused_initializers(model.graph)
     return len(matched)
 
@@ -127,9 +131,13 @@ def column_scales(matrix: Matrix) -> Matrix:
     return np.asarray(scale, np.float32)
 
 
-def _quantize_product(graph: ir.Graph, product: Product, activations: dict[str, Activation]) -> None:
+def _quantize_product(
+    graph: ir.Graph, product: Product, activations: dict[str, Activation], rounding: Rounding | None
+) -> None:
     matrix = product.matrix()
     integers, scale = symmetric(matrix, column_scales(matrix))
+    if rounding is not None:
+        integers, scale = rounding(product, integers, scale)
     weight = shared_initializer(graph, product.name + QUANTIZED, integers)
     column_scale = shared_initializer(graph, product.name + SCALE, scale)
     x, x_scale, x_zero = _activation(graph, product, activations)

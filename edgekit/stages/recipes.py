@@ -20,9 +20,11 @@ from edgekit.spec.reader import nearest
 from edgekit.stages import component_files
 from edgekit.stages.blockwise import BITS, BLOCK, quantize_blocks
 from edgekit.stages.calibrate import Calibration
+from edgekit.stages.column_rounding import calibrated_columns
 from edgekit.stages.generating import Blocks, quantize_components
 from edgekit.stages.half import to_half
 from edgekit.stages.moments import CalibratedRounding, Moments
+from edgekit.stages.outliers import split_outliers
 from edgekit.stages.quantize import quantize_embeddings, quantize_products
 from edgekit.stages.smooth import smooth
 from edgekit.stages.static_int8 import quantize_static
@@ -44,7 +46,8 @@ class Recipe:
         generates: How the components of a generating model are stored, embedding tables and the head, tied or not,
             too; None where it is for other models.
         calibrated: Whether integers and scales are chosen by what they do to outputs on calibration data, see
-            :mod:`.rounding`; to the nearest otherwise.
+            :mod:`.rounding` and :mod:`.column_rounding`; to the nearest otherwise. Smoothed products keep their
+            outliers in float then.
     """
 
     name: str
@@ -82,8 +85,8 @@ FP32: Final = Recipe("fp32", "float32")
 # From the fastest to the closest; the first that passes is shipped.
 LADDER: Final = (
     Recipe("int8-dynamic", "int8", "dynamic"),
-    Recipe("int8-dynamic+smooth", "int8", "dynamic", smooth=True),
-    Recipe("int8-dynamic+smooth+spare", "int8", "dynamic", smooth=True, spare=1 / 6),
+    Recipe("int8-dynamic+smooth", "int8", "dynamic", smooth=True, calibrated=True),
+    Recipe("int8-dynamic+smooth+spare", "int8", "dynamic", smooth=True, calibrated=True, spare=1 / 6),
     Recipe("int8-blockwise", "int8", "blockwise"),
     FP32,
 )
@@ -181,11 +184,16 @@ def _changes(
         yield from quantize_components(models, recipe.generates, rounding)
         return
     for component, model in models.items():
-        yield from _change(recipe, model, calibrations[component])
+        yield from _change(recipe, model, calibrations[component], moments)
 
 
-def _change(recipe: Recipe, model: ir.Model, calibration: Calibration) -> Iterator[tuple[str, int]]:
+def _change(
+    recipe: Recipe, model: ir.Model, calibration: Calibration, moments: Moments | None
+) -> Iterator[tuple[str, int]]:
+    rounding = calibrated_columns(moments) if recipe.calibrated and moments is not None else None
     if recipe.smooth:
+        if rounding is not None:
+            yield "products with outliers in float", split_outliers(model, calibration.ranges)
         yield "products smoothed", smooth(model, calibration.ranges)
     if recipe.precision == "float16":
         yield from to_half(model, calibration.overflow).items()
@@ -193,7 +201,7 @@ def _change(recipe: Recipe, model: ir.Model, calibration: Calibration) -> Iterat
         yield "products int8 with static ranges", quantize_static(model, calibration.static_scales(model))
     elif recipe.products == "dynamic":
         spared = _most_sensitive(calibration, recipe.spare) if recipe.spare else ()
-        yield "products int8", quantize_products(model, spare=spared)
+        yield "products int8", quantize_products(model, spare=spared, rounding=rounding)
         if spared:
             yield "products spared", len(spared)
     elif recipe.products == "blockwise":

@@ -16,6 +16,7 @@ import numpy as np
 from edgekit.spec.parity import Check
 from edgekit.stages.blockwise import dequantize, quantize_rows, signed
 from edgekit.stages.products import Matrix
+from edgekit.stages.quantize import column_scales, symmetric
 from edgekit.stages.rounding import ROWS_AT_ONCE, Rounded, errors_and_steps, output_errors
 
 NO_WORSE: Final = 1 + 1e-3  # than nearest rounding, and the rounding of float32 sums
@@ -77,3 +78,25 @@ def check_rounding(rows: Matrix, stored: Matrix, scales: Matrix, moment: Matrix)
         share = (errors + floor) / (output_errors(rows[part], nearest, moment) + floor)
         found = found.joined(RoundingReport(0, float(share.max()), float(np.abs(steps).max())))
     return found
+
+
+def check_columns(matrix: Matrix, integers: Matrix, scale: Matrix, moment: Matrix) -> RoundingReport:
+    """Check a weight of int8 columns.
+
+    Args:
+        matrix: The original, smoothed as the stored one is, float32 (inputs, outputs).
+        integers: int8 (inputs, outputs).
+        scale: float32 (outputs,).
+        moment: Second moment of the inputs, damped and smoothed, float32 (inputs, inputs).
+    """
+    if integers.shape != matrix.shape or scale.shape != matrix.shape[1:]:
+        return RoundingReport(1, float("inf"), float("inf"))
+    if not np.isfinite(scale).all() or (scale <= 0).any():
+        return RoundingReport(1, float("inf"), float("inf"))
+    rows = np.ascontiguousarray(matrix.T)
+    rounded = Rounded(np.ascontiguousarray(integers.T), scale[:, None])
+    errors, steps = errors_and_steps(rows, rounded, moment)
+    nearest, steps_of_nearest = symmetric(matrix, column_scales(matrix))
+    plain = output_errors(rows, (nearest * steps_of_nearest).T, moment)
+    floor = _FLOOR * output_errors(rows, np.zeros_like(rows), moment) + 1e-30
+    return RoundingReport(1, float(((errors + floor) / (plain + floor)).max()), float(np.abs(steps).max()))

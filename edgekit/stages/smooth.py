@@ -15,10 +15,11 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.errors import ExportError
-from edgekit.stages.products import Matrix, Product, drop_unused_initializers, initializer, products
+from edgekit.stages.products import Matrix, Product, constant, drop_unused_initializers, initializer, products
 
 STRENGTH: Final = 0.8  # of 0.5 to 1.0, the plateau of nearest-neighbour agreement on MiniLM is 0.75 to 0.85
-SUFFIX: Final = ".smoothing"
+SUFFIX: Final = ".smoothing"  # of a factor
+SMOOTHED: Final = ".smoothed"  # of a weight
 
 
 def smooth(model: ir.Model, ranges: Mapping[str, Matrix], *, strength: float = STRENGTH) -> int:
@@ -47,20 +48,40 @@ def smooth(model: ir.Model, ranges: Mapping[str, Matrix], *, strength: float = S
     for name, consumers in by_input.items():
         if name not in ranges:
             raise ExportError(f"smooth: no calibrated range for {name}")
-        factor = _factor(ranges[name], [product.matrix() for product in consumers], strength)
+        factor = smoothing_factor(ranges[name], [product.matrix() for product in consumers], strength)
         _apply(model.graph, consumers, factor)
         count += len(consumers)
     drop_unused_initializers(model.graph)
     return count
 
 
-def _factor(x_range: Matrix, weights: list[Matrix], strength: float) -> Matrix:
-    w_range = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0)
+def smoothing_factor(x_range: Matrix, weights: list[Matrix], strength: float = STRENGTH) -> Matrix:
+    """What each channel of an activation is multiplied by, float32 (channels,); 0 where no weight reads it.
+
+    Args:
+        x_range: The largest magnitude per channel.
+        weights: Of the products that read it, each (channels, outputs).
+        strength: How much of the activation's range moves into the weights, 0 to 1.
+    """
+    w_range = np.max([np.abs(weight).max(axis=1) for weight in weights], axis=0).astype(np.float64)
+    read = w_range > 0
     x_range = np.maximum(x_range.astype(np.float64), 1e-5)
-    w_range = np.maximum(w_range.astype(np.float64), 1e-5)
-    divisor = x_range**strength / w_range ** (1 - strength)
-    divisor /= np.exp(np.log(divisor).mean())
-    return _eight_bits(1 / divisor)
+    divisor = x_range**strength / np.maximum(w_range, 1e-5) ** (1 - strength)
+    divisor /= np.exp(np.log(divisor[read]).mean()) if read.any() else 1
+    return _eight_bits(np.where(read, 1 / divisor, 0))
+
+
+def factor_of(product: Product) -> Matrix | None:
+    """The factor that a smoothed product's activation is multiplied by, (channels,); None where it is not smoothed."""
+    scaled = product.x.producer()
+    factor = scaled.inputs[-1] if scaled is not None and scaled.op_type == "Mul" else None
+    return constant(factor) if factor is not None and (factor.name or "").endswith(SUFFIX) else None
+
+
+def into_weights(matrix: Matrix, factor: Matrix) -> Matrix:
+    """A weight (channels, outputs) that answers to the smoothed activation as the original to the plain one."""
+    divided = np.divide(matrix, factor[:, None], out=np.zeros_like(matrix), where=factor[:, None] > 0)
+    return np.asarray(divided, np.float32)
 
 
 def _eight_bits(values: Matrix) -> Matrix:
@@ -77,6 +98,6 @@ def _apply(graph: ir.Graph, consumers: list[Product], factor: Matrix) -> None:
     scaled.outputs[0].name = f"{x.name}.smoothed"
     graph.insert_before(consumers[0].node, scaled)
     for product in consumers:
-        weight = (product.matrix() / factor[:, None]).astype(np.float32)
+        weight = into_weights(product.matrix(), factor)
         product.node.replace_input_with(0, scaled.outputs[0])
-        product.node.replace_input_with(1, initializer(graph, f"{product.name}.smoothed", weight))
+        product.node.replace_input_with(1, initializer(graph, product.name + SMOOTHED, weight))

@@ -22,10 +22,21 @@ import onnx_ir as ir
 
 from edgekit.errors import ExportError
 from edgekit.spec.parity import Check
-from edgekit.stages import block_tables, blockwise, component_files, half, overflow, quantize, smooth, static_int8
+from edgekit.stages import (
+    block_tables,
+    blockwise,
+    component_files,
+    half,
+    outliers,
+    overflow,
+    quantize,
+    smooth,
+    static_int8,
+)
+from edgekit.stages.column_rounding import smoothed_moment
 from edgekit.stages.moments import Moments
-from edgekit.stages.products import Matrix, constant
-from edgekit.stages.rounded_weights import RoundingReport, check_rounding
+from edgekit.stages.products import OUTLIERS, Matrix, constant
+from edgekit.stages.rounded_weights import RoundingReport, check_columns, check_rounding
 
 # Half a step, and the rounding of two float32 operations on values up to 127 steps.
 HALF_STEP: Final = 0.5 + 1e-3
@@ -110,12 +121,16 @@ def _compare(model: ir.Model, float_graph: ir.Graph, moments: Moments | None) ->
             if not unchanged:
                 changed.append(name)
             continue
-        checked = _rounding(name, array, found, moments)
+        left = _without_outliers(name, array, found)
+        if left is None:
+            changed.append(name)
+            continue
+        checked = _columns(model.graph, name, left, found, moments) or _rounding(name, array, found, moments)
         if checked is not None:
             rounding = rounding.joined(checked)
             quantized += 1
             continue
-        distance = _distance(model.graph, name, array, found)
+        distance = _distance(model.graph, name, left, found)
         if distance is None:
             changed.append(name)
             continue
@@ -146,6 +161,36 @@ def _rounding(
         return RoundingReport(1, math.inf, math.inf)
     rows = np.ascontiguousarray(original.T) if form is _BLOCKS else original
     return check_rounding(rows, stored.reshape(*scales.shape, -1), scales, moment)
+
+
+def _columns(
+    graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, Matrix], moments: Moments | None
+) -> RoundingReport | None:
+    """What calibrated rounding did to a weight of int8 columns; None where it did not."""
+    moment = moments.of(name) if moments is not None else None
+    stored = name + smooth.SMOOTHED if name + smooth.SMOOTHED + _INT8.integers in found else name
+    integers, scale = found.get(stored + _INT8.integers), found.get(stored + _INT8.scale)
+    if moment is None or integers is None or scale is None:
+        return None
+    if stored == name:
+        return check_columns(original, integers, scale, moment)
+    factor = _smoothing(graph, stored)[:, 0]
+    return check_columns(smooth.into_weights(original, factor), integers, scale, smoothed_moment(moment, factor))
+
+
+def _without_outliers(name: str, original: Matrix, found: Mapping[str, Matrix]) -> Matrix | None:
+    """A weight with zeros in the rows that are kept in float beside it; None if those are not the original's."""
+    beside, places = found.get(name + OUTLIERS), found.get(name + outliers.PLACES)
+    if beside is None or places is None:
+        return original if beside is places else None
+    rows = len(original)
+    if places.ndim != 1 or len(set(places.tolist())) != len(places) or not ((places >= 0) & (places < rows)).all():
+        return None
+    if not np.array_equal(beside, original[places]):
+        return None
+    left = original.copy()
+    left[places] = 0
+    return left
 
 
 def _twin_is_same(stored: str, found: Mapping[str, Matrix]) -> bool:
@@ -180,7 +225,7 @@ def _is_static(name: str, array: Matrix) -> bool:
 
 def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, Matrix]) -> float | None:
     """Largest distance in steps, or None if the constant is in no form known here."""
-    stored = f"{name}.smoothed" if _stored_as(f"{name}.smoothed", found) else name
+    stored = name + smooth.SMOOTHED if _stored_as(name + smooth.SMOOTHED, found) else name
     factor = _smoothing(graph, stored) if stored != name else np.float32(1)
     if stored in found:  # smoothed and then spared: exact but for one rounding
         return float(np.abs(found[stored] * factor - original).max() / max(np.abs(original).max(), 1e-30) * 127)
@@ -209,7 +254,8 @@ def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, 
         step = np.broadcast_to(scale, values.shape)
     if values.shape != original.shape:
         raise ExportError(f"{name}: stored with shape {values.shape}, the original has {original.shape}")
-    return float((np.abs(values * factor - original) / (step * factor)).max())
+    off = np.abs(values * factor - original)
+    return float(np.divide(off, step * factor, out=np.where(off > 0, np.inf, 0.0), where=step * factor > 0).max())
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,8 +271,8 @@ _ROW_BLOCKS: Final = _Form(block_tables.BLOCKS, block_tables.SCALE)
 _FORMS: Final = (_INT8, _BLOCKS, _ROWS, _ROW_BLOCKS)
 _SUFFIXES: Final = tuple(
     smoothed + part
-    for smoothed in ("", ".smoothed")
-    for part in ("", *(suffix for form in _FORMS for suffix in (form.integers, form.scale)))
+    for smoothed in ("", smooth.SMOOTHED)
+    for part in ("", OUTLIERS, outliers.PLACES, *(suffix for form in _FORMS for suffix in (form.integers, form.scale)))
 )
 
 
