@@ -26,6 +26,7 @@ from edgekit.spec.task import MEASURES
 from edgekit.stages import (
     component_files,
     data,
+    decode_feeds,
     elsewhere,
     evaluate,
     evidence,
@@ -187,7 +188,8 @@ def _prepare(
             doubts=untrained(part.module for part in parts.values()),
             advance=progress.advance,
         )
-    feeds = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
+    calibrated = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
+    feeds = decode_feeds.with_decode(calibrated, fp32)
     return _Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=replace(setting, rewrites=rewrites, answers=answers),
