@@ -106,6 +106,7 @@ def test_a_variant_that_fails_here_fails_although_it_is_for_elsewhere(tmp_path, 
         build(tmp_path / "bundle", "cuda", recipe="fp16", allow_unproven=True)
 
 
+@pytest.mark.long
 def test_every_gpu_target_says_what_it_runs_on(tmp_path):
     names = [name for name, target in catalog.targets().items() if not target.on_cpu]
     result = build(tmp_path / "bundle", *names, recipe="fp16", allow_unproven=True)
