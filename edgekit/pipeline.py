@@ -24,6 +24,7 @@ from edgekit.spec.target import Target
 from edgekit.spec.task import MEASURES
 from edgekit.stages import (
     data,
+    decode_feeds,
     elsewhere,
     evaluate,
     evidence,
@@ -202,15 +203,16 @@ def _prepare(
     return _Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=replace(setting, rewrites=rewrites, answers=answers),
-        bases={provider: _base(fp32, feeds) for provider, fp32 in folders.items()},
+        bases={provider: _base(provider, fp32, feeds) for provider, fp32 in folders.items()},
         folder=folder,
         budgets=budgets,
     )
 
 
-def _base(fp32: Path, feeds: Mapping[str, Sequence[Feeds]]) -> _Base:
+def _base(provider: str, fp32: Path, feeds: Mapping[str, Sequence[Feeds]]) -> _Base:
     probes = fp32.with_name(f"{fp32.name}-probes")
-    calibrations = {name: Calibration(fp32, name, batches, probes / name) for name, batches in feeds.items()}
+    read = feeds if provider == CPU else decode_feeds.with_decode(feeds, fp32)  # float16 is probed in every component
+    calibrations = {name: Calibration(fp32, name, batches, probes / name) for name, batches in read.items()}
     return _Base(fp32, calibrations, Moments(fp32, feeds, probes / "moments"))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from edgekit.stages.moments import Moments
 from edgekit.stages.products import Matrix, Product
 from edgekit.stages.quantize import PAIR_LIMIT, Rounding
-from edgekit.stages.rounding import Rounded, errors_and_steps, output_errors
+from edgekit.stages.rounding import Rounded, damped, errors_and_steps, output_errors
 from edgekit.stages.smooth import SMOOTHED, factor_of
 
 LAZY: Final = 128  # inputs between two updates of all others, so that most work is matrix products
@@ -25,7 +25,7 @@ def calibrated_columns(moments: Moments) -> Rounding:
     """Rounds by the moments of the products' inputs; a product that has none stays rounded to the nearest."""
 
     def rounding(product: Product, nearest: Matrix, scale: Matrix) -> tuple[Matrix, Matrix]:
-        moment = moments.of(product.name.removesuffix(SMOOTHED))
+        moment = moments.measured(product.name.removesuffix(SMOOTHED))
         if moment is None:
             return nearest, scale
         found = round_columns(product.matrix(), nearest, scale, smoothed_moment(moment, factor_of(product)))
@@ -35,8 +35,21 @@ def calibrated_columns(moments: Moments) -> Rounding:
 
 
 def smoothed_moment(moment: Matrix, factor: Matrix | None) -> Matrix:
-    """The second moment of an activation that was multiplied by a factor, (channels,)."""
-    return moment if factor is None else np.asarray(moment * factor * factor[:, None], np.float32)
+    """The second moment, damped, of an activation that is multiplied by a factor before.
+
+    Args:
+        moment: As measured, float32 (inputs, inputs).
+        factor: (inputs,), zero where no weight reads the input; None for 1.
+
+    Returns:
+        float32 (inputs, inputs), zero where no weight reads.
+    """
+    if factor is None:
+        return damped(moment)
+    smoothed = np.asarray(moment * factor * factor[:, None], np.float32)
+    read = np.flatnonzero(factor)
+    smoothed[np.ix_(read, read)] = damped(smoothed[np.ix_(read, read)])
+    return smoothed
 
 
 def round_columns(matrix: Matrix, nearest: Matrix, scale: Matrix, moment: Matrix) -> Rounded:

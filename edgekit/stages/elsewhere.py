@@ -18,7 +18,7 @@ from edgekit.spec.parity import Parity
 from edgekit.spec.provider import CPU
 from edgekit.stages import component_files
 
-_KEEP_IDENTITIES: Final = {"optimization.disable_specified_optimizers": "EliminateIdentity"}
+_KEEP_IDENTITIES: Final = {"optimization.disable_specified_optimizers": "EliminateIdentity;SkipLayerNormFusion"}
 
 
 def stand_in(variant: Variant, files: Path, folder: Path) -> tuple[Variant, Path]:

@@ -42,13 +42,18 @@ class Moments:
 
     def of(self, weight: str) -> Matrix | None:
         """The damped moment of what the weight of that name is multiplied with, float32 (inputs, inputs), or None."""
-        path = self._files.get(weight)
-        if path is None:
+        measured = self.measured(weight)
+        if measured is None:
             return None
-        moment = damped(np.load(path))
+        moment = damped(measured)
         if weight in self._tied:
             moment += np.eye(len(moment), dtype=np.float32) * np.float32(TIED * np.trace(moment) / len(moment))
         return moment
+
+    def measured(self, weight: str) -> Matrix | None:
+        """The moment as it was measured, float32 (inputs, inputs), or None."""
+        path = self._files.get(weight)
+        return np.asarray(np.load(path)) if path is not None else None
 
     @cached_property
     def _tied(self) -> frozenset[str]:

@@ -19,7 +19,7 @@ from edgekit.stages.products import OUTLIERS, Matrix, Product, bias_of, initiali
 from edgekit.stages.smooth import smoothing_factor
 
 CHANNELS: Final = 8
-GAIN: Final = 4.0  # by how much less rounding noise there must be for three more nodes
+GAIN: Final = 2.0  # by how much less rounding noise there must be for three more nodes
 PLACES: Final = ".channels"
 
 

@@ -167,13 +167,13 @@ def _columns(
     graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, Matrix], moments: Moments | None
 ) -> RoundingReport | None:
     """What calibrated rounding did to a weight of int8 columns; None where it did not."""
-    moment = moments.of(name) if moments is not None else None
+    moment = moments.measured(name) if moments is not None else None
     stored = name + smooth.SMOOTHED if name + smooth.SMOOTHED + _INT8.integers in found else name
     integers, scale = found.get(stored + _INT8.integers), found.get(stored + _INT8.scale)
     if moment is None or integers is None or scale is None:
         return None
     if stored == name:
-        return check_columns(original, integers, scale, moment)
+        return check_columns(original, integers, scale, smoothed_moment(moment, None))
     factor = _smoothing(graph, stored)[:, 0]
     return check_columns(smooth.into_weights(original, factor), integers, scale, smoothed_moment(moment, factor))
 

@@ -34,10 +34,12 @@ def exported(minilm, monkeypatch):
             setting=dataclasses.replace(
                 minilm.setting, answers=answers, targets=targets, allow_unproven=request.allow_unproven
             ),
-            bases=dict.fromkeys(
-                (target.execution_provider for target in targets.values()),
-                pipeline._base(minilm.fp32, {"model": minilm.batches[:CALIBRATED]}),
-            ),
+            bases={
+                target.execution_provider: pipeline._base(
+                    target.execution_provider, minilm.fp32, {"model": minilm.batches[:CALIBRATED]}
+                )
+                for target in targets.values()
+            },
             folder=folder,
             budgets=pipeline.BUDGETS["vectors"],
         )
@@ -107,6 +109,7 @@ def test_a_variant_that_fails_here_fails_although_it_is_for_elsewhere(tmp_path, 
         build(tmp_path / "bundle", "cuda", recipe="fp16", allow_unproven=True)
 
 
+@pytest.mark.long
 def test_every_gpu_target_says_what_it_runs_on(tmp_path):
     names = [name for name, target in catalog.targets().items() if not target.on_cpu]
     result = build(tmp_path / "bundle", *names, recipe="fp16", allow_unproven=True)
