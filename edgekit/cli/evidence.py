@@ -109,35 +109,8 @@ def _variant(table: Table) -> VariantEvidence:
         recipe=table.string("recipe"),
         size_bytes=table.integer("size_bytes"),
         changed=table.string("changed", max_length=1 << 16) if "changed" in table else "",
-        parity=_parity(table.table("parity")),
+        parity=Parity.read(table.table("parity")),
         ran_here={item.string("name"): item.boolean("runs_here") for item in table.tables("targets")},
-    )
-
-
-def _parity(table: Table) -> Parity:
-    return Parity(
-        verdict=table.string("verdict"),
-        reason=table.string("reason", max_length=1 << 16),
-        checks=tuple(_check(item) for item in table.tables("checks")),
-    )
-
-
-def _check(table: Table) -> Check:
-    return Check(
-        name=table.string("name"),
-        measured=table.number("measured"),
-        bound=table.number("bound"),
-        passed=table.boolean("passed"),
-        interval=_interval(table.table("interval")) if "interval" in table else None,
-    )
-
-
-def _interval(table: Table) -> Interval:
-    return Interval(
-        estimate=table.number("estimate"),
-        low=table.number("low"),
-        high=table.number("high"),
-        samples=table.integer("samples"),
     )
 
 

@@ -30,7 +30,7 @@ def load(
         variant: Its variant; None takes the one that fits this machine best: of those whose execution
             provider it has, the one for its CPU's features.
         threads: Threads within one operator; None takes what the CPU affinity and the cgroup's quota allow.
-        spin: Whether idle threads burn CPU to answer sooner.
+        spin: Whether threads burn CPU between two calls too, to answer the next one sooner.
 
     Returns:
         The object for the bundle's task, for example an :class:`edgekit.runtime.Embedder`.

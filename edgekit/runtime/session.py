@@ -41,7 +41,7 @@ SESSION_OPTIONS: Final = frozenset(
         "session.enable_dq_matmulnbits_fusion",
         "session.enable_quant_qdq_cleanup",
         "session.graph_optimizations_loop_level",
-        "session.intra_op.allow_spinning",  # for other languages; here the caller's `spin` decides
+        "session.intra_op.allow_spinning",  # for other languages; here threads spin during a run
         "session.qdq_matmulnbits_accuracy_level",
         "session.qdq_matmulnbits_block_size",
         "session.qdqisint8allowed",
@@ -147,7 +147,7 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
         component: One of the bundle's components.
         weights: Weight files that another component has read already, by name; those read here are added.
         threads: Within one operator, the caller's included.
-        spin: Whether idle threads burn CPU to answer sooner.
+        spin: Whether threads burn CPU between two runs too, to answer the next one sooner.
         provider: Execution provider to run on; that of the variant's targets where None.
 
     Raises:
@@ -283,7 +283,9 @@ def _options(variant: Variant, *, threads: int, spin: bool) -> onnxruntime.Sessi
                 hint="a newer edgekit may know it: pip install --upgrade edgekit",
             )
         options.add_session_config_entry(key, value)
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    # Between two operators a thread that waits for the next one spins: to wake it takes longer than most operators do.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "0" if spin else "1")
     options.add_session_config_entry("session.load_model_format", "ONNX")  # no guessing from the bytes
     return options
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from edgekit.spec.reader import Table
+
 Z95: Final = 1.959963984540054  # two-sided 95 %
 
 
@@ -89,6 +91,20 @@ class Interval:
             "samples": self.samples,
         }
 
+    @classmethod
+    def read(cls, table: Table) -> Interval:
+        """What :meth:`to_json` gives.
+
+        Raises:
+            RecordError: It is something else.
+        """
+        return cls(
+            estimate=table.number("estimate"),
+            low=table.number("low"),
+            high=table.number("high"),
+            samples=table.integer("samples"),
+        )
+
 
 def mean_interval(values: Sequence[float]) -> Interval:
     """Mean with the normal-approximation interval (Student's t is within 1 % of it from 100 samples on)."""
@@ -150,6 +166,21 @@ class Check:
             document["interval"] = self.interval.to_json()
         return document
 
+    @classmethod
+    def read(cls, table: Table) -> Check:
+        """What :meth:`to_json` gives.
+
+        Raises:
+            RecordError: It is something else.
+        """
+        return cls(
+            name=table.string("name"),
+            measured=table.number("measured"),
+            bound=table.number("bound"),
+            passed=table.boolean("passed"),
+            interval=Interval.read(table.table("interval")) if "interval" in table else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Parity:
@@ -177,6 +208,19 @@ class Parity:
             "reason": self.reason,
             "checks": [check.to_json() for check in self.checks],
         }
+
+    @classmethod
+    def read(cls, table: Table) -> Parity:
+        """What :meth:`to_json` gives.
+
+        Raises:
+            RecordError: It is something else.
+        """
+        return cls(
+            verdict=table.string("verdict"),
+            reason=table.string("reason", max_length=1 << 16),
+            checks=tuple(Check.read(item) for item in table.tables("checks")),
+        )
 
 
 def judge(checks: Sequence[Check], unproven: Sequence[str]) -> Parity:
