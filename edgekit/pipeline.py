@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,15 +23,13 @@ from edgekit.spec.provider import CPU
 from edgekit.spec.target import Target
 from edgekit.spec.task import MEASURES
 from edgekit.stages import (
-    component_files,
     data,
-    decoder_passes,
     elsewhere,
     evaluate,
     evidence,
     export,
     fetch,
-    optimize,
+    float_graphs,
     package,
     recipes,
     reference,
@@ -116,7 +113,8 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
             for provider, group in _groups(targets)
         }
         with progress.stage("check the export"):
-            _check_export(bench, next(iter(groups)))
+            for group in groups:
+                _check_export(bench, group)
         shipped, tried = [], []
         for group, to_try in groups.items():
             passed, left = _climb(bench, to_try, group, progress)
@@ -132,15 +130,26 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
 
 @dataclass(frozen=True, slots=True)
 class _Bench:
-    """Everything the climb works with."""
+    """Everything the climb works with; float graphs and what was measured on them by execution provider."""
 
     contents: Contents
     setting: Setting
-    calibrations: Mapping[str, Calibration]
-    moments: Moments
-    fp32: Path
+    bases: Mapping[str, _Base]
     folder: Path
     budgets: Mapping[str, Budget]
+
+    def base(self, targets: tuple[str, ...]) -> _Base:
+        """What recipes for these targets start from."""
+        return self.bases[self.contents.targets[targets[0]].execution_provider]
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The folder of the float graphs of one execution provider, and what was measured on them."""
+
+    fp32: Path
+    calibrations: Mapping[str, Calibration]
+    moments: Moments
 
 
 def _prepare(
@@ -176,14 +185,9 @@ def _prepare(
     with progress.stage("export"):
         parts = original.parts()
         graphs = {name: export.export(part) for name, part in parts.items()}
-        rewrites: Counter[str] = Counter()
-        for graph in graphs.values():
-            rewrites.update(optimize.optimize(graph))
-            if recipes.DECODE in graphs:
-                rewrites.update(decoder_passes.optimize_decoder(graph))
-        fp32 = work / recipes.FP32.variant_name
-        component_files.save(graphs, fp32)
         components = {name: package.component(graph) for name, graph in graphs.items()}
+        providers = tuple(dict.fromkeys(target.execution_provider for target in targets.values()))
+        rewrites, folders = float_graphs.optimized(graphs, providers, work)
         del graphs
     with progress.stage("ask the reference"):
         answers = evaluate.ask(
@@ -198,12 +202,16 @@ def _prepare(
     return _Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=replace(setting, rewrites=rewrites, answers=answers),
-        calibrations={name: Calibration(fp32, name, feeds[name], work / f"{name}-probe") for name in components},
-        moments=Moments(fp32, feeds, work / "moments"),
-        fp32=fp32,
+        bases={provider: _base(fp32, feeds) for provider, fp32 in folders.items()},
         folder=folder,
         budgets=budgets,
     )
+
+
+def _base(fp32: Path, feeds: Mapping[str, Sequence[Feeds]]) -> _Base:
+    probes = fp32.with_name(f"{fp32.name}-probes")
+    calibrations = {name: Calibration(fp32, name, batches, probes / name) for name, batches in feeds.items()}
+    return _Base(fp32, calibrations, Moments(fp32, feeds, probes / "moments"))
 
 
 def _taken(batches: Sequence[Feeds], component: Component) -> list[Feeds]:
@@ -264,8 +272,8 @@ def _climb(
 
 def _check_export(bench: _Bench, targets: tuple[str, ...]) -> None:
     variant = package.describe(recipes.FP32, targets, bench.contents.components)
-    draft = bench.folder / "drafts" / "export"
-    package.draft(bench.contents, [(variant, bench.fp32)], draft)
+    draft = bench.folder / "drafts" / bench.base(targets).fp32.name
+    package.draft(bench.contents, [(variant, bench.base(targets).fp32)], draft)
     with open_variant(Bundle.open(draft), variant, provider=CPU) as model:
         evaluate.check_export(model, bench.setting.answers)
 
@@ -275,13 +283,14 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
     provider = bench.contents.targets[targets[0]].execution_provider
     variant = package.describe(recipe, targets, bench.contents.components, provider)
     files = bench.folder / "work" / variant.name
+    base = bench.base(targets)
     try:
-        moments = bench.moments if recipe.calibrated else None
-        changed = recipes.make(recipe, bench.fp32, bench.calibrations, files, moments)
+        moments = base.moments if recipe.calibrated else None
+        changed = recipes.make(recipe, base.fp32, base.calibrations, files, moments)
     except ExportError as error:  # this recipe does not fit the architecture: a reason to climb, not to stop
         parity = Parity("fail", error.message, ())
         return variant, Trial(recipe.name, variant.name, recipe.precision, targets, "", 0, parity)
-    report = weights.compare_weights(files, bench.fp32, moments)
+    report = weights.compare_weights(files, base.fp32, moments)
     draft = bench.folder / "drafts" / variant.name
     here = provider if provider in bench.setting.host.providers else CPU
     judged, judged_files = (
@@ -309,12 +318,12 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
         runs_anywhere=provider == CPU and not report.saturates,
     )
     size = sum(path.stat().st_size for path in files.iterdir())
-    overflow = _overflow(bench) if recipe.precision == recipes.FP16.precision else {}
+    overflow = _overflow(base) if recipe.precision == recipes.FP16.precision else {}
     return variant, Trial(recipe.name, variant.name, recipe.precision, targets, changed, size, parity, overflow)
 
 
-def _overflow(bench: _Bench) -> dict[str, Any]:
-    return {name: calibration.overflow.to_json() for name, calibration in bench.calibrations.items()}
+def _overflow(base: _Base) -> dict[str, Any]:
+    return {name: calibration.overflow.to_json() for name, calibration in base.calibrations.items()}
 
 
 def _seal(

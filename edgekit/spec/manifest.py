@@ -9,27 +9,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final, TypeVar
 
 from edgekit.errors import IntegrityError, RecordError
 from edgekit.spec.checksum import seal
 from edgekit.spec.manifest_1 import upgraded
 from edgekit.spec.reader import Table, parse_json
-from edgekit.spec.settings.answering import AnsweringSettings
-from edgekit.spec.settings.audio import AudioSettings, CtcSettings
-from edgekit.spec.settings.contrast import ContrastSettings
-from edgekit.spec.settings.embedding import EmbeddingSettings
-from edgekit.spec.settings.features import FeatureSettings
-from edgekit.spec.settings.generation import GenerationSettings
-from edgekit.spec.settings.image import ImageSettings
-from edgekit.spec.settings.labels import LabelSettings
-from edgekit.spec.settings.masks import MaskSettings
-from edgekit.spec.settings.ranking import RankingSettings
 from edgekit.spec.settings.section import Section
-from edgekit.spec.settings.speech import SpeechSettings
-from edgekit.spec.settings.text import TextSettings
-from edgekit.spec.settings.tokens import TokenSettings
-from edgekit.spec.settings.zero_shot import ZeroShotSettings
 from edgekit.spec.target import Target
 
 SCHEMA_MAJOR: Final = 2
@@ -42,26 +29,23 @@ MAX_FILE_BYTES: Final = 1 << 42
 
 VERDICTS: Final = ("pass", "fail", "unproven")
 
-# What may stand under "settings", by key.
-SECTIONS: Final[dict[str, type[Section]]] = {
-    kind.key: kind
-    for kind in (
-        AnsweringSettings,
-        AudioSettings,
-        ContrastSettings,
-        CtcSettings,
-        EmbeddingSettings,
-        FeatureSettings,
-        GenerationSettings,
-        ImageSettings,
-        LabelSettings,
-        MaskSettings,
-        RankingSettings,
-        SpeechSettings,
-        TextSettings,
-        TokenSettings,
-        ZeroShotSettings,
-    )
+# What may stand under "settings", by key: its file and class, imported where a bundle has it and not before.
+SECTIONS: Final = {
+    "answering": "answering:AnsweringSettings",
+    "audio": "audio:AudioSettings",
+    "contrast": "contrast:ContrastSettings",
+    "ctc": "audio:CtcSettings",
+    "embedding": "embedding:EmbeddingSettings",
+    "features": "features:FeatureSettings",
+    "generation": "generation:GenerationSettings",
+    "image": "image:ImageSettings",
+    "labels": "labels:LabelSettings",
+    "masks": "masks:MaskSettings",
+    "ranking": "ranking:RankingSettings",
+    "speech": "speech:SpeechSettings",
+    "text": "text:TextSettings",
+    "tokens": "tokens:TokenSettings",
+    "zero_shot": "zero_shot:ZeroShotSettings",
 }
 
 _Section = TypeVar("_Section", bound=Section)
@@ -361,10 +345,17 @@ def _read_component(table: Table, *, strict: bool) -> Component:
     return component
 
 
+def section_class(key: str) -> type[Section]:
+    """The class that reads what stands under a key of :data:`SECTIONS`."""
+    file, _, name = SECTIONS[key].partition(":")
+    found: type[Section] = getattr(import_module(f"edgekit.spec.settings.{file}"), name)
+    return found
+
+
 def _read_settings(table: Table, *, strict: bool) -> dict[str, Section]:
     settings: dict[str, Section] = {}
     for name, item in ((name, table.table(name)) for name in table.names() if name in SECTIONS):
-        settings[name] = SECTIONS[name].read(item)
+        settings[name] = section_class(name).read(item)
         _close(item, strict=strict)
     _close(table, strict=strict)
     return settings

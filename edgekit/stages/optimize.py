@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from edgekit.stages.attention import attentions, fuse_attention
 from edgekit.stages.products import Product, constant, drop_unused_initializers, initializer, products
 
 _LOWEST: Final = float(np.finfo(np.float32).min)
@@ -30,9 +31,24 @@ def optimize(model: ir.Model) -> Mapping[str, int]:
         "attention guards dropped": drop_attention_guards(model.graph),
         "products packed": pack_products(model.graph),
     }
+    _drop_unused(model)
+    return matched
+
+
+def optimize_for_cpu(model: ir.Model) -> Mapping[str, int]:
+    """Run the passes whose nodes only ONNX Runtime's CPU kernels pay for, in place; see :mod:`.attention`.
+
+    Returns:
+        How often each matched, by the pass's name, and how many attentions it left as they were.
+    """
+    fused = fuse_attention(model)
+    _drop_unused(model)
+    return {"attention fused": fused, "attention left in parts": attentions(model.graph)}
+
+
+def _drop_unused(model: ir.Model) -> None:
     RemoveUnusedNodesPass()(model)
     drop_unused_initializers(model.graph)
-    return matched
 
 
 def transpose_keys_at_once(graph: ir.Graph) -> int:

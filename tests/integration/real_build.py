@@ -19,6 +19,7 @@ from edgekit.runtime.loading import open_variant
 from edgekit.spec.manifest import Variant
 from edgekit.spec.parity import BUDGETS, Check, Parity
 from edgekit.spec.progress import Silent
+from edgekit.spec.provider import CPU
 from edgekit.stages import evaluate, package
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.evaluate import Answers
@@ -39,7 +40,8 @@ class Built:
     """A finished build.
 
     ``contents`` is what the pipeline packaged and ``batches`` what it calibrated with; ``files`` has the
-    folder of each variant it made, ``fp32`` among them; ``setting`` is what its evidence tells of the build.
+    folder of each variant it made and, as ``float-cpu``, that of the graphs they were made from; ``setting``
+    is what its evidence tells of the build.
     """
 
     result: BuildResult
@@ -54,7 +56,7 @@ class Built:
 
     @property
     def fp32(self) -> Path:
-        return self.files["fp32"]
+        return self.files["float-cpu"]
 
     @property
     def shipped(self) -> Variant:
@@ -81,7 +83,7 @@ def build_minilm(folder: Path) -> Built:
         result = build(BuildRequest("minilm", catalog.expand_targets([catalog.ALL]), folder / "bundle"), Silent())
     (bench,) = benches
     files = {path.name: path for path in kept.iterdir() if (path / "model.onnx").is_file()}
-    return Built(result, bench.contents, bench.calibrations["model"]._batches, files, bench.setting)
+    return Built(result, bench.contents, bench.bases[CPU].calibrations["model"]._batches, files, bench.setting)
 
 
 def few(answers: Answers) -> Answers:

@@ -12,7 +12,6 @@ from edgekit.errors import HostError, InconclusiveError
 from edgekit.runtime import load
 from edgekit.spec.progress import Silent
 from edgekit.stages import component_files, recipes
-from edgekit.stages.calibrate import Calibration
 from edgekit.stages.half import to_half
 
 from .real_build import few
@@ -35,8 +34,10 @@ def exported(minilm, monkeypatch):
             setting=dataclasses.replace(
                 minilm.setting, answers=answers, targets=targets, allow_unproven=request.allow_unproven
             ),
-            calibrations={"model": Calibration(minilm.fp32, "model", minilm.batches[:CALIBRATED], folder / "probe")},
-            fp32=minilm.fp32,
+            bases=dict.fromkeys(
+                (target.execution_provider for target in targets.values()),
+                pipeline._base(minilm.fp32, {"model": minilm.batches[:CALIBRATED]}),
+            ),
             folder=folder,
             budgets=pipeline.BUDGETS["vectors"],
         )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgekit.errors import IntegrityError
 from edgekit.spec.checksum import seal
-from edgekit.spec.manifest import MAX_MANIFEST_BYTES, Manifest
+from edgekit.spec.manifest import MAX_MANIFEST_BYTES, SECTIONS, Manifest, section_class
 
 from .tiny_bundle import tiny_manifest
 
@@ -209,3 +209,8 @@ def test_cut_or_scrambled_bytes_raise_nothing_but_integrity_errors(data):
     if damaged != whole:
         with pytest.raises(IntegrityError):
             Manifest.from_json(damaged)
+
+
+@pytest.mark.parametrize("key", SECTIONS)
+def test_a_section_is_written_under_the_key_it_is_read_from(key):
+    assert section_class(key).key == key
