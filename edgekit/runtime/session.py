@@ -179,11 +179,6 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
         # ONNX Runtime keeps a plan of its memory for every shape it has seen, and a decoder's is new at every token.
         # DirectML does not work with such plans.
         options.enable_mem_pattern = component != "decode" and provider != "DmlExecutionProvider"
-        if component == "decode" and not spin:
-            # A token takes hundreds of short operators: waking a sleeping thread for each costs a tenth of its time.
-            # Threads that wait within a run and sleep between two cost nothing while nobody asks.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "1")
-            options.add_session_config_entry("session.force_spinning_stop", "1")
         if provider != CPU:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         values = read_weights(bundle, variant.folder, tensors, {} if weights is None else weights)
