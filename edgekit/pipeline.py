@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgekit import catalog
+from edgekit import __version__, catalog
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.writing import check_destination, draft_folder, publish
 from edgekit.errors import DataError, ExportError, InconclusiveError, OutputError, ParityError
 from edgekit.runtime.answers import WORST
 from edgekit.runtime.loading import open_variant
-from edgekit.runtime.session import this_host
+from edgekit.runtime.session import onnxruntime_version, this_host
 from edgekit.spec.manifest import Component, Manifest, Variant
 from edgekit.spec.model import Trained
-from edgekit.spec.parity import BUDGETS, Budget, Parity
+from edgekit.spec.parity import BUDGETS, Budget, Parity, with_limits
 from edgekit.spec.progress import Progress
 from edgekit.spec.provider import CPU
 from edgekit.spec.target import Target
@@ -31,9 +33,11 @@ from edgekit.stages import (
     export,
     fetch,
     float_graphs,
+    kept_trials,
     package,
     recipes,
     reference,
+    search,
     train,
     weights,
 )
@@ -67,6 +71,9 @@ class BuildRequest:
         allow_unproven: Ship what could not be proven, and say so in the evidence.
         allow_pickle: Read a checkpoint that has no safetensors.
         replace: Whether a bundle at ``output`` may be replaced.
+        optimize: One of :data:`edgekit.stages.search.OBJECTIVES`: try all recipes and ship the best; the first that
+            passes where None.
+        budget: Bounds by name in the place of the task's own, such as ``neighbours_min``; written into the evidence.
     """
 
     model: str
@@ -80,6 +87,8 @@ class BuildRequest:
     allow_unproven: bool = False
     allow_pickle: bool = False
     replace: bool = False
+    optimize: str | None = None
+    budget: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,22 +112,28 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
     """
     targets = {name: catalog.target(name) for name in request.targets}
     recipes.check_name(request.recipe)
+    search.check_objective(request.optimize, request.recipe)
     dataset = data.read_rows(request.data) if request.data else None
     check_destination(request.output, replace=request.replace)
     with draft_folder(request.output) as folder:
         bench = _prepare(request, targets, dataset, folder, progress)
         if bench.setting.answers.doubts and not request.allow_unproven:
             raise _unproven(request, bench.setting)
-        groups = {
-            group: recipes.ladder(request.recipe, bench.contents.components, provider)
-            for provider, group in _groups(targets)
-        }
+        groups = dict(_groups(targets))
         with progress.stage("check the export"):
-            for group in groups:
+            for group in groups.values():
                 _check_export(bench, group)
-        shipped, tried = [], []
-        for group, to_try in groups.items():
-            passed, left = _climb(bench, to_try, group, progress)
+        kept = kept_trials.KeptTrials(_beside(request, "search"), _facts(bench))
+        shipped, tried, searches = [], [], []
+        for provider, group in groups.items():
+            if request.optimize:
+                to_try = recipes.candidates(bench.contents.components, provider)
+                found = _search(bench, to_try, group, request.optimize, kept, progress)
+                passed, left = found.best, found.left
+                searches.append(found)
+            else:
+                to_try = recipes.ladder(request.recipe, bench.contents.components, provider)
+                passed, left = _climb(bench, to_try, group, progress)
             tried += left
             if passed is None:
                 raise _failed(request, bench, tried)
@@ -126,7 +141,9 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
                 raise _unproven(request, bench.setting, [*tried, passed[1]])
             shipped.append(passed)
         with progress.stage("seal"):
-            return _seal(request, bench, shipped, tried)
+            result = _seal(request, bench, shipped, tried, search.table(searches, request.optimize))
+        kept.remove()
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +187,7 @@ def _prepare(
         dataset = dataset or own or original.builtin() or _no_data(original)
         dataset.require(original.columns)
     budgets = {**BUDGETS[MEASURES[task]], **(checkpoint.card.budgets if checkpoint.card else {})}
+    budgets = with_limits(budgets, request.budget)
     samples_min = max(budget.samples_min for budget in budgets.values())
     setting = Setting(
         task=task,
@@ -181,6 +199,7 @@ def _prepare(
         host=this_host(),
         targets=targets,
         allow_unproven=request.allow_unproven,
+        budget=request.budget,
     )
     _refuse_early(request, original, setting, samples_min)
     with progress.stage("export"):
@@ -272,6 +291,59 @@ def _climb(
     return None, left
 
 
+def _search(
+    bench: _Bench,
+    to_try: Sequence[Recipe],
+    targets: tuple[str, ...],
+    objective: str,
+    kept: kept_trials.KeptTrials,
+    progress: Progress,
+) -> search.Search:
+    """Try every recipe, time those that pass where this machine is such a device, and choose."""
+    provider = bench.contents.targets[targets[0]].execution_provider
+    found = []
+    for number, recipe in enumerate(to_try, 1):
+        with progress.stage(f"judge {recipe.name} ({number} of {len(to_try)})"):
+            plain = package.describe(recipe, targets, bench.contents.components, provider)
+            files = bench.folder / "work" / plain.name
+            variant, trial = kept.find(repr(recipe), plain, files) or _try(bench, recipe, targets)
+            if not trial.overflow:
+                kept.keep(repr(recipe), plain, variant, trial, files)
+        if trial.parity.verdict == "fail":
+            progress.note(f"{recipe.name} left: {trial.parity.reason}")
+        found.append(search.Candidate(variant, trial))
+    host = bench.setting.host
+    devices = [bench.contents.targets[name] for name in targets]
+    if any(not one.missing_on(host.architecture, host.cpu_features, host.providers) for one in devices):
+        with progress.stage("time what passed"):
+            found = _timed(bench, found)
+    return search.choose(found, objective)
+
+
+def _timed(bench: _Bench, found: Sequence[search.Candidate]) -> list[search.Candidate]:
+    with contextlib.ExitStack() as stack:
+        models = {}
+        for one in found:
+            if one.passed:
+                draft = bench.folder / "drafts" / f"{one.variant.name}-timed"
+                package.draft(bench.contents, [(one.variant, bench.folder / "work" / one.variant.name)], draft)
+                models[one.variant.name] = stack.enter_context(open_variant(Bundle.open(draft), one.variant))
+        times = search.measure(models) if models else {}
+    return [replace(one, latency_ms=times.get(one.variant.name)) for one in found]
+
+
+def _facts(bench: _Bench) -> Iterator[str]:
+    """What every trial follows from but its recipe, for finding it again."""
+    setting = bench.setting
+    yield from (__version__, onnxruntime_version(), setting.task, setting.data.sha256, setting.host.cpu_name)
+    yield repr(sorted((name, repr(budget)) for name, budget in bench.budgets.items()))
+    for provider, base in bench.bases.items():
+        yield provider
+        for path in sorted(base.fp32.iterdir()):
+            with path.open("rb") as stream:
+                yield hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def _check_export(bench: _Bench, targets: tuple[str, ...]) -> None:
     variant = package.describe(recipes.FP32, targets, bench.contents.components)
     draft = bench.folder / "drafts" / bench.base(targets).fp32.name
@@ -329,10 +401,14 @@ def _overflow(base: _Base) -> dict[str, Any]:
 
 
 def _seal(
-    request: BuildRequest, bench: _Bench, shipped: Sequence[tuple[Variant, Trial]], tried: Sequence[Trial]
+    request: BuildRequest,
+    bench: _Bench,
+    shipped: Sequence[tuple[Variant, Trial]],
+    tried: Sequence[Trial],
+    searched: Mapping[str, Any],
 ) -> BuildResult:
     variants = [variant for variant, _ in shipped]
-    facts = evidence.parity_evidence(bench.setting, [trial for _, trial in shipped], tried)
+    facts = evidence.parity_evidence(bench.setting, [trial for _, trial in shipped], tried) | dict(searched)
     draft = bench.folder / "bundle"
     files = bench.folder / "work"
     manifest = package.draft(bench.contents, [(variant, files / variant.name) for variant in variants], draft)
@@ -368,8 +444,12 @@ def _unproven(request: BuildRequest, setting: Setting, tried: Sequence[Trial] = 
     )
 
 
+def _beside(request: BuildRequest, what: str) -> Path:
+    return request.output.with_name(f"{request.output.name}.{what}")
+
+
 def _leave_evidence(request: BuildRequest, facts: Mapping[str, Any]) -> Path:
-    path = request.output.with_name(f"{request.output.name}.evidence") / "parity.json"
+    path = _beside(request, "evidence") / "parity.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(package.evidence_json(facts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edgekit.spec.parity import Check, Interval, Parity
+from edgekit.spec.parity import Check, Parity
 from edgekit.spec.reader import Table
 
 PARITY_EVIDENCE: Final = "evidence/parity.json"
@@ -43,6 +43,19 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Searched:
+    """A candidate of a search; ``latency_ms`` is None where it was not timed, ``reason`` says why it was chosen."""
+
+    recipe: str
+    verdict: str
+    agreement: float
+    size_bytes: int
+    latency_ms: float | None
+    pareto: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ParityEvidence:
     """The whole report.
 
@@ -51,12 +64,14 @@ class ParityEvidence:
         doubts: Why the data or the reference cannot prove anything; empty where they can.
         variants: By name.
         tried: In the order they were tried.
+        search: The candidates of a search, if there was one.
     """
 
     facts: tuple[tuple[str, str], ...]
     doubts: tuple[str, ...]
     variants: dict[str, VariantEvidence]
     tried: tuple[Attempt, ...]
+    search: tuple[Searched, ...]
 
 
 def read_evidence(table: Table) -> ParityEvidence:
@@ -71,6 +86,7 @@ def read_evidence(table: Table) -> ParityEvidence:
         doubts=table.strings("doubts") if "doubts" in table else (),
         variants={variant.name: variant for variant in variants},
         tried=tuple(_attempt(item) for item in table.tables("tried")) if "tried" in table else (),
+        search=tuple(map(_searched, table.table("search").tables("candidates"))) if "search" in table else (),
     )
 
 
@@ -120,4 +136,16 @@ def _attempt(table: Table) -> Attempt:
         targets=table.strings("targets"),
         verdict=table.string("verdict"),
         reason=table.string("reason", max_length=1 << 16),
+    )
+
+
+def _searched(table: Table) -> Searched:
+    return Searched(
+        recipe=table.string("recipe"),
+        verdict=table.string("verdict"),
+        agreement=table.number("agreement"),
+        size_bytes=table.integer("size_bytes"),
+        latency_ms=table.number("latency_ms") if "latency_ms" in table else None,
+        pareto=table.boolean("pareto"),
+        reason=table.string("reason", max_length=1 << 10),
     )

@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +64,22 @@ def export(  # noqa: PLR0913 - each is an option of the command
         typer.Option(
             metavar="RECIPE",
             help="Try only this recipe, such as fp32 or int8-dynamic; the smallest and fastest that passes otherwise.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None,
+    optimize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Try every recipe and ship the best in latency, size or accuracy; goes on where it was interrupted.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A bound of the parity budget, such as neighbours_min=0.95. May be given again.",
             rich_help_panel=CHOICE,
         ),
     ] = None,
@@ -128,6 +144,8 @@ def export(  # noqa: PLR0913 - each is an option of the command
             allow_unproven=allow_unproven,
             allow_pickle=allow_pickle,
             replace=replace,
+            optimize=optimize,
+            budget=_bounds(budget or ()),
         )
         result = _build(request, screen)
     if screen.json:
@@ -135,6 +153,19 @@ def export(  # noqa: PLR0913 - each is an option of the command
         screen.result({"bundle": str(result.bundle), "manifest": manifest, "evidence": dict(result.evidence)})
     else:
         _show(result, screen)
+
+
+def _bounds(texts: Sequence[str]) -> dict[str, float]:
+    bounds = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            bounds[name.strip()] = float(value)
+        except ValueError as error:
+            raise UsageError(f"--budget {text}: expected NAME=VALUE, such as neighbours_min=0.95") from error
+        if not 0 <= bounds[name.strip()] <= 2:  # shares, cosines and ratios
+            raise UsageError(f"--budget {text}: expected a number from 0 to 2")
+    return bounds
 
 
 def _build(request: BuildRequest, screen: Screen) -> BuildResult:
@@ -159,7 +190,9 @@ def _show(result: BuildResult, screen: Screen) -> None:
     total = sum(entry.size for entry in result.manifest.files)
     path = shlex.quote(str(result.bundle))
     screen.show(*render_bundle.summary(result.manifest, evidence))
-    if evidence.tried:
+    if evidence.search:
+        screen.show(*render_bundle.search(evidence.search))
+    elif evidence.tried:
         screen.show("", grid([("left", ", ".join(dict.fromkeys(attempt.recipe for attempt in evidence.tried)))]))
     screen.show(
         "",

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from edgekit.cli.evidence import Attempt, ParityEvidence, VariantEvidence, find_check
+from edgekit.cli.evidence import Attempt, ParityEvidence, Searched, VariantEvidence, find_check
 from edgekit.cli.render import Mark, bound, digits_for, grid, heading, indented, plain, size, table, verdict
 from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.parity import Check
@@ -48,6 +48,20 @@ def header(manifest: Manifest, root: Path, evidence: ParityEvidence | None) -> l
         *(evidence.facts if evidence else ()),
     ]
     return [title, "", grid(facts)]
+
+
+def search(candidates: Sequence[Searched]) -> list[RenderableType]:
+    """What a search tried, a row each: how close, how large, how fast, and which are beaten by none."""
+    numbers = ["agreement", "size", "ms"]
+    listing = table("recipe", "parity", *numbers, "", numbers=numbers, fold=["recipe"])
+    for one in candidates:
+        time = f"{one.latency_ms:.1f}" if one.latency_ms is not None else ""
+        word = Text("chosen", style="bold green") if one.reason else Text("best of its kind" if one.pareto else "")
+        listing.add_row(
+            plain(one.recipe), verdict(one.verdict), f"{one.agreement:.4f}", size(one.size_bytes), time, word
+        )
+    reasons = dict.fromkeys(one.reason for one in candidates if one.reason)
+    return [heading("Search"), indented(listing), "", grid([("chosen", reason) for reason in reasons])]
 
 
 def variants(manifest: Manifest) -> list[RenderableType]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from edgekit.spec.reader import Table
+from edgekit.errors import UsageError
+from edgekit.spec.reader import Table, nearest
 
 Z95: Final = 1.959963984540054  # two-sided 95 %
 
@@ -71,6 +72,34 @@ BUDGETS: Final[dict[str, dict[str, Budget]]] = {
                             "perplexity_ratio_max": 1.10}),
     },
 }  # fmt: skip
+
+
+def with_limits(budgets: Mapping[str, Budget], limits: Mapping[str, float]) -> dict[str, Budget]:
+    """Budgets with other bounds in the place of theirs.
+
+    Args:
+        budgets: By precision.
+        limits: Bounds by name. Precisions that have no such bound are left as they are, and so is ``float32``, which
+            is only a rewrite of the model.
+
+    Raises:
+        UsageError: No precision has a bound of that name.
+    """
+    names = tuple(dict.fromkeys(name for budget in budgets.values() for name in budget.limits))
+    for name in limits:
+        if name not in names:
+            raise UsageError(
+                f"{name!r} is no bound of this task's budget",
+                hint=nearest(name, names) or f"bounds: {', '.join(names)}",
+            )
+    return {
+        precision: budget
+        if precision == "float32"
+        else replace(
+            budget, limits={**budget.limits, **{name: limits[name] for name in limits if name in budget.limits}}
+        )
+        for precision, budget in budgets.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all trials of a build have in common; ``rewrites`` are the graph passes and how often each matched."""
+    """What all trials of a build have in common.
+
+    ``rewrites`` are the graph passes and how often each matched, ``budget`` the bounds that were asked for.
+    """
 
     task: str
     library: str
@@ -56,6 +59,7 @@ class Setting:
     host: Host
     targets: Mapping[str, Target]
     allow_unproven: bool
+    budget: Mapping[str, float] = field(default_factory=dict)
 
 
 def parity_evidence(setting: Setting, shipped: Sequence[Trial], tried: Sequence[Trial]) -> dict[str, Any]:
@@ -82,6 +86,7 @@ def parity_evidence(setting: Setting, shipped: Sequence[Trial], tried: Sequence[
         "rewrites": dict(setting.rewrites),
         "doubts": list(setting.answers.doubts),
         "allow_unproven": setting.allow_unproven,
+        **({"budget": dict(setting.budget)} if setting.budget else {}),
         "judged_on": {
             "cpu": host.cpu_name,
             "architecture": host.architecture,

@@ -139,6 +139,20 @@ def ladder(name: str | None, components: Collection[str] = (), provider: str = C
     return tuple(recipe for recipe in fitting if recipe.name == name)
 
 
+def candidates(components: Collection[str], provider: str) -> tuple[Recipe, ...]:
+    """The recipes that a search tries, in the order of their cost: the ladder's, and more of its spared sets."""
+    fitting = ladder(None, components, provider)
+    if provider != CPU or DECODE in components:
+        return fitting
+    spared = tuple(
+        Recipe(f"int8-dynamic+smooth+spare-{words}", "int8", "dynamic", smooth=True, calibrated=True, spare=share)
+        for words, share in (("twelfth", 1 / 12), ("third", 1 / 3))
+    )
+    names = [recipe.name for recipe in fitting]
+    place = names.index("int8-dynamic+smooth+spare")
+    return (*fitting[:place], spared[0], fitting[place], spared[1], *fitting[place + 1 :])
+
+
 def check_name(name: str | None) -> None:
     """Refuse the name of a recipe that no model has, before anything is loaded.
 

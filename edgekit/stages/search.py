@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from edgekit.errors import UsageError
 from edgekit.runtime.model import Model
 from edgekit.runtime.timing import time_calls
 from edgekit.spec.manifest import Variant
-from edgekit.spec.parity import Parity
+from edgekit.spec.reader import nearest
 from edgekit.stages.evidence import Trial
 
 OBJECTIVES: Final = ("latency", "size", "accuracy")
@@ -38,17 +39,51 @@ class Candidate:
     latency_ms: float | None = None
 
     @property
+    def passed(self) -> bool:
+        """Whether it may ship: it did not fail."""
+        return self.trial.parity.verdict != "fail"
+
+    @property
     def agreement(self) -> float:
         """The headline agreement's lower bound; 0 where none was measured."""
         return next((check.measured for check in self.trial.parity.checks if "agreement" in check.name), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The best candidate and why it is."""
+class Search:
+    """What was found for one group of targets.
 
-    candidate: Candidate
-    reason: str
+    Attributes:
+        candidates: All, those that failed too, in the documented order of cost, the cheapest first.
+        chosen: The best that passed, and why; None where none passed.
+    """
+
+    candidates: tuple[Candidate, ...]
+    chosen: tuple[Candidate, str] | None
+
+    @property
+    def best(self) -> tuple[Variant, Trial] | None:
+        """What ships."""
+        return (self.chosen[0].variant, self.chosen[0].trial) if self.chosen else None
+
+    @property
+    def left(self) -> list[Trial]:
+        """What does not."""
+        best = self.chosen[0] if self.chosen else None
+        return [one.trial for one in self.candidates if one is not best]
+
+
+def check_objective(objective: str | None, recipe: str | None) -> None:
+    """Refuse what cannot be searched for, before anything is loaded.
+
+    Raises:
+        UsageError: No such objective, or only one recipe to choose from.
+    """
+    if objective is not None and objective not in OBJECTIVES:
+        hint = nearest(objective, OBJECTIVES) or f"objectives: {', '.join(OBJECTIVES)}"
+        raise UsageError(f"{objective!r} is nothing to optimize", hint=hint)
+    if objective is not None and recipe is not None:
+        raise UsageError("--optimize chooses the recipe", hint="leave out --recipe")
 
 
 def measure(models: Mapping[str, Model]) -> dict[str, float]:
@@ -63,77 +98,69 @@ def measure(models: Mapping[str, Model]) -> dict[str, float]:
     return {name: sample.median_ms for name, sample in times.items()}
 
 
-def choose(candidates: Sequence[Candidate], objective: str) -> Choice:
-    """The best of candidates that all passed.
+def choose(candidates: Sequence[Candidate], objective: str) -> Search:
+    """The best of those that passed.
 
     Args:
-        candidates: In the documented order of cost, the cheapest first; at least one.
+        candidates: In the documented order of cost, the cheapest first.
         objective: One of :data:`OBJECTIVES`.
     """
-    order = {candidate.variant.name: place for place, candidate in enumerate(candidates)}
-    measured = all(candidate.latency_ms is not None for candidate in candidates)
+    passed = [one for one in candidates if one.passed]
+    return Search(tuple(candidates), _best(passed, objective) if passed else None)
+
+
+def _best(passed: Sequence[Candidate], objective: str) -> tuple[Candidate, str]:
+    order = {one.variant.name: place for place, one in enumerate(passed)}
+    measured = all(one.latency_ms is not None for one in passed)
 
     def cost(candidate: Candidate) -> float:
         return candidate.latency_ms or 0.0 if measured else float(order[candidate.variant.name])
 
     if objective == "size":
-        best = min(candidates, key=lambda one: (one.trial.size_bytes, cost(one)))
-        return Choice(best, f"the smallest that passes, {best.trial.size_bytes / 1e6:.1f} MB")
+        best = min(passed, key=lambda one: (one.trial.size_bytes, cost(one)))
+        return best, f"the smallest that passes, {best.trial.size_bytes / 1e6:.1f} MB"
     if objective == "accuracy":
-        best = max(candidates, key=lambda one: (round(one.agreement, 3), -cost(one)))
-        return Choice(best, f"the closest to the original, agreement {best.agreement:.4f}")
+        best = max(passed, key=lambda one: (round(one.agreement, 3), -cost(one)))
+        return best, f"the closest to the original, agreement {best.agreement:.4f}"
     if not measured:
-        return Choice(candidates[0], "the first in the order of cost: this machine is no device of the target")
-    fastest = min(cost(one) for one in candidates)
-    best = max((one for one in candidates if cost(one) <= fastest * (1 + SAME)), key=lambda one: one.agreement)
+        return passed[0], "the first in the order of cost: this machine is no device of the target"
+    fastest = min(cost(one) for one in passed)
+    best = max((one for one in passed if cost(one) <= fastest * (1 + SAME)), key=lambda one: one.agreement)
     near = " to within noise, and the closest of those" if cost(best) > fastest else ""
-    return Choice(best, f"the fastest that passes{near}, {cost(best):.1f} ms for {INPUTS} golden inputs")
+    return best, f"the fastest that passes{near}, {cost(best):.1f} ms for {INPUTS} golden inputs"
 
 
-def table(candidates: Sequence[Candidate], choices: Sequence[Choice], objective: str) -> dict[str, Any]:
-    """The search as evidence: every candidate, whether another beats it in everything, and what was chosen.
+def table(searches: Sequence[Search], objective: str | None) -> dict[str, Any]:
+    """The search as evidence: every candidate, whether another beats it in everything, and what was chosen."""
+    if objective is None:
+        return {}
+    rows = [_row(one, search) for search in searches for one in search.candidates]
+    return {"search": {"objective": objective, "timed": any("latency_ms" in row for row in rows), "candidates": rows}}
 
-    Args:
-        candidates: All, those that failed too.
-        choices: One for each group of targets.
-        objective: What was asked for.
-    """
-    chosen = {choice.candidate.variant.name: choice.reason for choice in choices}
-    return {
-        "objective": objective,
-        "reproducible": all(candidate.latency_ms is None for candidate in candidates),
-        "candidates": [
-            {
-                "recipe": candidate.trial.recipe,
-                "variant": candidate.variant.name,
-                "targets": list(candidate.trial.targets),
-                "verdict": candidate.trial.parity.verdict,
-                "agreement": round(candidate.agreement, 6),
-                "size_bytes": candidate.trial.size_bytes,
-                **({"latency_ms": round(candidate.latency_ms, 3)} if candidate.latency_ms is not None else {}),
-                "pareto": _passed(candidate.trial.parity) and not _beaten(candidate, candidates),
-                **({"chosen": chosen[candidate.variant.name]} if candidate.variant.name in chosen else {}),
-            }
-            for candidate in candidates
-        ],
+
+def _row(one: Candidate, search: Search) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "recipe": one.trial.recipe,
+        "targets": list(one.trial.targets),
+        "verdict": one.trial.parity.verdict,
+        "agreement": round(one.agreement, 6),
+        "size_bytes": one.trial.size_bytes,
+        "pareto": one.passed and not _beaten(one, search.candidates),
+        "reason": "",
     }
+    if one.latency_ms is not None:
+        row["latency_ms"] = round(one.latency_ms, 3)
+    if search.chosen and search.chosen[0] is one:
+        row["reason"] = search.chosen[1]
+    return row
 
 
-def _beaten(candidate: Candidate, others: Sequence[Candidate]) -> bool:
+def _beaten(one: Candidate, others: Sequence[Candidate]) -> bool:
     """Whether another that passed is no worse in anything and better in something."""
-    own = _scores(candidate)
-    for other in others:
-        if other is candidate or not _passed(other.trial.parity) or other.trial.targets != candidate.trial.targets:
-            continue
-        theirs = _scores(other)
-        if all(a >= b for a, b in zip(theirs, own, strict=True)) and theirs != own:
-            return True
-    return False
+    own = _scores(one)
+    rivals = [_scores(other) for other in others if other is not one and other.passed]
+    return any(all(a >= b for a, b in zip(rival, own, strict=True)) and rival != own for rival in rivals)
 
 
 def _scores(candidate: Candidate) -> tuple[float, float, float]:
     return candidate.agreement, -candidate.trial.size_bytes, -(candidate.latency_ms or 0.0)
-
-
-def _passed(parity: Parity) -> bool:
-    return parity.verdict != "fail"
