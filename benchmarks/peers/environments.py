@@ -11,7 +11,7 @@ import sys
 import tomllib
 import venv
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 OWN = "edgekit"
@@ -32,13 +32,15 @@ class Environment:
     Attributes:
         name: Its folder.
         requirements: For pip, pinned.
-        needs: Programs that building them takes; of each the first of several names (``CXX``) may be set otherwise.
+        needs: Programs that building them takes.
+        variables: Environment variables of the build.
         summary: What it is, where the name does not say.
     """
 
     name: str
     requirements: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
     summary: str = ""
 
 
@@ -50,14 +52,15 @@ def read(table: Path = TABLE) -> dict[str, Environment]:
     """
     environments = {}
     for name, entry in tomllib.loads(table.read_text(encoding="utf-8")).items():
-        unknown = set(entry) - {"requirements", "needs", "summary"}
+        unknown = set(entry) - {"requirements", "needs", "variables", "summary"}
         if unknown:
             raise ValueError(f"{table.name}: {name}: unknown {', '.join(sorted(unknown))}")
         requirements = tuple(entry.get("requirements", ()))
         loose = [line for line in requirements if not any(sign in line for sign in ("==", "~=", ">="))]
         if not requirements or loose:
             raise ValueError(f"{table.name}: {name}: {', '.join(loose) or 'nothing'} is not pinned")
-        environments[name] = Environment(name, requirements, tuple(entry.get("needs", ())), entry.get("summary", ""))
+        needs, summary = tuple(entry.get("needs", ())), entry.get("summary", "")
+        environments[name] = Environment(name, requirements, needs, entry.get("variables", {}), summary)
     return environments
 
 
@@ -69,7 +72,8 @@ def python_of(folder: Path) -> Path:
 def build(environment: Environment, root: Path, *, say: Say = print) -> Path:
     """The Python of an environment, made now where its folder does not hold these requirements yet.
 
-    ``PIP_FLAGS`` go to pip. Modules are compiled when first used, not all of torch's now. A compiler runs at most two jobs, so that a small machine keeps its memory.
+    ``PIP_FLAGS`` go to pip. Modules are compiled when first used, not all of torch's now. A compiler runs at most two
+    jobs, so that a small machine keeps its memory.
 
     Raises:
         UnavailableError: A program is missing, or pip failed.
@@ -91,7 +95,7 @@ def build(environment: Environment, root: Path, *, say: Say = print) -> Path:
         check=False,
         capture_output=True,
         text=True,
-        env=jobs | dict(os.environ),
+        env=jobs | dict(os.environ) | dict(environment.variables),
     )
     if done.returncode:
         raise UnavailableError(f"pip could not install it: {_reason(done.stderr)}")
