@@ -44,9 +44,10 @@ def _limits(result: Mapping[str, Any]) -> str:
         f"- {name}: {', '.join(f'{package} {version}' for package, version in there.items())}"
         for name, there in result["versions"].items()
     ]
+    sure = median([0.0] * result["replicates"]).coverage
     how = (
-        f"{result['threads']} threads, {result['replicates']} fresh processes of each side taking turns; "
-        "medians with a 95 % interval over processes."
+        f"{result['threads']} threads, {result['replicates']} fresh processes of each side taking turns; in brackets "
+        f"an interval that holds the median with {sure:.0%}."
     )
     limit = (
         f"This CPU's limit, products of {found['size']}x{found['size']} through ONNX Runtime: float32 "
