@@ -23,8 +23,10 @@ def build(request: Request) -> tuple[list[Path], list[str]]:
     """``optimum-cli export onnx``, then ``optimum-cli onnxruntime quantize``; the artefact names the preset."""
     model, folder = request["model"], Path(request["folder"])
     cli = Path(sys.executable).with_name("optimum-cli")
-    exported = folder / "exported"
-    _run([cli, "export", "onnx", "-m", model["checkpoint"], "--task", model["task"], exported])
+    if request["artefact"] == "exported":
+        _run([cli, "export", "onnx", "-m", model["checkpoint"], "--task", model["task"], folder])
+        return [folder / "model.onnx"], []
+    exported = Path(request["source"]).parent
     _run([cli, "onnxruntime", "quantize", "--onnx_model", exported, f"--{request['artefact']}", "-o", folder])
     return [folder / FILE, Path(model["checkpoint"]) / "tokenizer.json"], []
 
