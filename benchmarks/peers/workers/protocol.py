@@ -28,8 +28,8 @@ from typing import Any
 
 Request = dict[str, Any]
 
-WARM_UPS = 5
-LEAST_CALLS, MOST_CALLS = 5, 200
+LEAST_WARM_UPS, MOST_WARM_UPS = 2, 5
+LEAST_CALLS, MOST_CALLS = 3, 200
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,13 @@ def _time(worker: Worker, request: Request) -> dict[str, Any]:
 
 def durations(run: Callable[[Any], Any], feeds: Any, seconds: float) -> list[float]:
     """Seconds of each call, as many as fit into ``seconds``, after warm-ups."""
-    for _ in range(WARM_UPS):
-        run(feeds)
-    times: list[float] = []
-    end = time.perf_counter() + seconds
-    while len(times) < LEAST_CALLS or (time.perf_counter() < end and len(times) < MOST_CALLS):
-        begin = time.perf_counter()
-        run(feeds)
-        times.append(time.perf_counter() - begin)
+    for least, most in ((LEAST_WARM_UPS, MOST_WARM_UPS), (LEAST_CALLS, MOST_CALLS)):
+        times: list[float] = []
+        end = time.perf_counter() + seconds
+        while len(times) < least or (time.perf_counter() < end and len(times) < most):
+            begin = time.perf_counter()
+            run(feeds)
+            times.append(time.perf_counter() - begin)
     return times
 
 
