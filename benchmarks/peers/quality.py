@@ -45,13 +45,18 @@ def embeddings(reference: Array, answers: Array) -> dict[str, Any]:
 
 
 def labels(reference: list[Array], answers: list[Array]) -> dict[str, Any]:
-    """Mean cosine of the logits, and the share of inputs or tokens that get the original's label."""
-    first, second = (
-        np.concatenate([array.reshape(-1, array.shape[-1]) for array in arrays]) for arrays in (reference, answers)
-    )
+    """Mean cosine of the logits, and the share of inputs or tokens that get the original's label.
+
+    Of (tokens, labels) the first and the last row are left out: special tokens, which have no label.
+    """
+    first, second = (np.concatenate([_rows(array) for array in arrays]) for arrays in (reference, answers))
     norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     cosine = float(((first * second).sum(axis=1) / norms).mean())
     return {"cosine": cosine, "what": "label", **_agreement(first.argmax(axis=1) == second.argmax(axis=1))}
+
+
+def _rows(logits: Array) -> Array:
+    return logits[None] if logits.ndim == 1 else logits[1:-1]
 
 
 def _agreement(same: npt.NDArray[np.bool_]) -> dict[str, Any]:

@@ -124,9 +124,19 @@ def test_neighbours_count_where_cosines_are_alike():
     assert other["cases"] == 4
 
 
-def test_token_labels_count_token_by_token():
-    first = [np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[:1]]
-    second = [np.eye(3, dtype=np.float32)[[0, 1, 0]], first[1]]
+def test_token_labels_count_token_by_token_without_special_ones():
+    ends, words = np.eye(3, dtype=np.float32)[:1], np.eye(3, dtype=np.float32)
+    first = [np.concatenate([ends, words, ends]), np.concatenate([ends, words[:1], ends])]
+    second = [np.concatenate([words[1:2], words[[0, 1, 0]], words[2:]]), first[1]]
+    found = quality.labels(first, second)
+    assert (found["agreement"], found["cases"]) == (0.75, 4)
+
+
+def test_labels_of_whole_texts_count_text_by_text():
+    first, second = (
+        [np.array([1, 0], np.float32)] * 4,
+        [np.array([1, 0], np.float32)] * 3 + [np.array([0, 1], np.float32)],
+    )
     found = quality.labels(first, second)
     assert (found["agreement"], found["cases"]) == (0.75, 4)
 
