@@ -13,6 +13,9 @@ BUNDLE ?= bundles/minilm
 MATRIX_WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 MATRIX_FLAGS ?=
 
+# make bench-peers PEERS_FLAGS="--peers openvino --models minilm --replicates 11"
+PEERS_FLAGS ?=
+
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_EXTRAS := export,demo
@@ -22,7 +25,7 @@ DEV_READY := $(VENV)/.ready-dev
 SOURCES := edgekit tests benchmarks models
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-summarize models test test-all test-wheel lint format bench matrix clean
+.PHONY: help demo demo-summarize models test test-all test-wheel lint format bench bench-peers matrix clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -61,6 +64,9 @@ format: $(DEV_READY) ## let ruff fix what it can
 
 bench: $(DEMO_READY) ## the figures of README.md, measured here (peers are installed beside, into benchmarks/envs)
 	PIP_FLAGS="$(PIP_FLAGS)" $(BIN)/python benchmarks/figures.py
+
+bench-peers: $(DEMO_READY) ## edgekit beside torch, ONNX Runtime, optimum, OpenVINO, Olive, genai and llama.cpp (hours; docs/benchmarks.md)
+	PIP_FLAGS="$(PIP_FLAGS)" $(BIN)/python -m benchmarks.peers $(PEERS_FLAGS)
 
 matrix: $(DEV_READY) ## prove every architecture on a tiny random model, write docs/architectures.md (long)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.matrix --workers $(MATRIX_WORKERS) $(MATRIX_FLAGS)

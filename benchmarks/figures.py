@@ -17,8 +17,10 @@ import cold_start
 import device_install
 import export_cost
 import host_facts
-import peers
 import task_start
+from peers import catalogue, models
+from peers import measure as comparison
+from peers.render import render
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("export", "cold", "tasks", "peers", "install")
@@ -45,8 +47,8 @@ def main() -> None:
         result["tasks"] = task_start.measure(bundle.parent, runs=arguments.runs)
         print(task_start.render(result["tasks"]))
     if "peers" in arguments.only:
-        result["peers"] = peers.measure(bundle, ROOT / "benchmarks" / "envs", replicates=arguments.replicates)
-        print(peers.render(result["peers"]))
+        result["peers"] = comparison.measure(_plan(bundle, arguments.replicates))
+        print(render(result["peers"]))
     if "install" in arguments.only:
         result["install"] = device_install.measure(ROOT)
         print(device_install.render(result["install"]))
@@ -55,12 +57,24 @@ def main() -> None:
     print(f"\nwritten to {path.name} in {path.parent.name}/")
 
 
+def _plan(bundle: Path, replicates: int) -> comparison.Plan:
+    """The int8 file beside optimum's; `make bench-peers` holds it against everybody."""
+    peers = catalogue.chosen(catalogue.read(), ["edgekit", "optimum"])
+    return comparison.Plan(
+        peers=[peer for peer in peers if peer.precision == "int8"],
+        models=[models.MODELS["minilm"]],
+        replicates=replicates,
+        root=ROOT / "benchmarks" / "envs",
+        bundles={"minilm": bundle.resolve()},
+    )
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(PARTS), help=",".join(PARTS))
     parser.add_argument("--bundle", type=Path, default=ROOT / "bundles" / "minilm", help="made by the part `export`")
     parser.add_argument("--runs", type=int, default=9, help="cold starts; the median is printed")
-    parser.add_argument("--replicates", type=int, default=5, help="processes of each side in the comparison")
+    parser.add_argument("--replicates", type=int, default=7, help="processes of each side in the comparison")
     parser.add_argument("--output", type=Path, help="JSON file; default benchmarks/results/DATE-CPU-PARTS.json")
     return parser.parse_args()
 
