@@ -15,6 +15,7 @@ from edgekit.bundle.reading import Bundle
 from edgekit.bundle.writing import check_destination, draft_folder, publish
 from edgekit.errors import DataError, ExportError, InconclusiveError, OutputError, ParityError
 from edgekit.runtime.answers import WORST
+from edgekit.runtime.golden import write_golden
 from edgekit.runtime.loading import open_variant
 from edgekit.runtime.session import onnxruntime_version, this_host
 from edgekit.spec.manifest import Component, Manifest, Variant
@@ -101,7 +102,10 @@ class BuildResult:
 
 
 def build(request: BuildRequest, progress: Progress) -> BuildResult:
-    """Build, judge and seal a bundle. Nothing is left behind on failure but the evidence of a failed parity.
+    """Build, judge and seal a bundle.
+
+    Nothing is left behind on failure but the evidence of a failed parity and, in ``OUTPUT.search``, the trials of a
+    search, with which the next one goes on.
 
     Raises:
         UsageError: Unknown model, task, target or recipe.
@@ -123,7 +127,7 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         with progress.stage("check the export"):
             for group in groups.values():
                 _check_export(bench, group)
-        kept = kept_trials.KeptTrials(_beside(request, "search"), _facts(bench))
+        kept = kept_trials.KeptTrials(_beside(request, "search"), _facts(bench) if request.optimize else ())
         shipped, tried, searches = [], [], []
         for provider, group in groups.items():
             if request.optimize:
@@ -142,7 +146,8 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
             shipped.append(passed)
         with progress.stage("seal"):
             result = _seal(request, bench, shipped, tried, search.table(searches, request.optimize))
-        kept.remove()
+        if request.optimize:
+            kept.remove()
         return result
 
 
@@ -306,8 +311,9 @@ def _search(
         with progress.stage(f"judge {recipe.name} ({number} of {len(to_try)})"):
             plain = package.describe(recipe, targets, bench.contents.components, provider)
             files = bench.folder / "work" / plain.name
-            variant, trial = kept.find(repr(recipe), plain, files) or _try(bench, recipe, targets)
-            if not trial.overflow:
+            again = kept.find(repr(recipe), plain, files)
+            variant, trial = again or _try(bench, recipe, targets)
+            if again is None and not trial.overflow:
                 kept.keep(repr(recipe), plain, variant, trial, files)
         if trial.parity.verdict == "fail":
             progress.note(f"{recipe.name} left: {trial.parity.reason}")
@@ -337,6 +343,7 @@ def _facts(bench: _Bench) -> Iterator[str]:
     setting = bench.setting
     yield from (__version__, onnxruntime_version(), setting.task, setting.data.sha256, setting.host.cpu_name)
     yield repr(sorted((name, repr(budget)) for name, budget in bench.budgets.items()))
+    yield hashlib.sha256(write_golden(setting.task, bench.contents.golden)).hexdigest()  # tokenizer and pooling too
     for provider, base in bench.bases.items():
         yield provider
         for path in sorted(base.fp32.iterdir()):

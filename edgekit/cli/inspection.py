@@ -50,6 +50,8 @@ def inspect(
     screen.show(*render_bundle.variants(manifest), *render_bundle.targets(manifest, evidence, here))
     if evidence:
         screen.show(*render_bundle.parity(evidence), *render_bundle.tried(manifest, evidence.tried))
+        if evidence.search:
+            screen.show(*render_bundle.search(evidence.search))
     screen.show("")
 
 

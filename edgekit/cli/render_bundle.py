@@ -58,7 +58,7 @@ def search(candidates: Sequence[Searched]) -> list[RenderableType]:
         time = f"{one.latency_ms:.1f}" if one.latency_ms is not None else ""
         word = Text("chosen", style="bold green") if one.reason else Text("best of its kind" if one.pareto else "")
         listing.add_row(
-            plain(one.recipe), verdict(one.verdict), f"{one.agreement:.4f}", size(one.size_bytes), time, word
+            plain(one.recipe), verdict(plain(one.verdict)), f"{one.agreement:.4f}", size(one.size_bytes), time, word
         )
     reasons = dict.fromkeys(one.reason for one in candidates if one.reason)
     return [heading("Search"), indented(listing), "", grid([("chosen", reason) for reason in reasons])]
