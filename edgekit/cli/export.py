@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import shlex
 import sys
@@ -156,15 +157,20 @@ def export(  # noqa: PLR0913 - each is an option of the command
 
 
 def _bounds(texts: Sequence[str]) -> dict[str, float]:
-    bounds = {}
+    bounds: dict[str, float] = {}
     for text in texts:
-        name, _, value = text.partition("=")
+        name, _, value = (part.strip() for part in text.partition("="))
         try:
-            bounds[name.strip()] = float(value)
-        except ValueError as error:
-            raise UsageError(f"--budget {text}: expected NAME=VALUE, such as neighbours_min=0.95") from error
-        if not 0 <= bounds[name.strip()] <= 2:  # shares, cosines and ratios
+            bound = float(value) if name else math.nan
+        except ValueError:
+            bound = math.nan
+        if math.isnan(bound):
+            raise UsageError(f"--budget {text}: expected NAME=VALUE, such as neighbours_min=0.95")
+        if not 0 <= bound <= 2:  # shares, cosines and ratios
             raise UsageError(f"--budget {text}: expected a number from 0 to 2")
+        if name in bounds:
+            raise UsageError(f"--budget {text}: {name} is given twice")
+        bounds[name] = bound
     return bounds
 
 
