@@ -52,7 +52,7 @@ class KeptTrials:
         try:
             table = parse_json((place / RECORD).read_bytes(), str(place / RECORD))
             trial = Trial(
-                recipe=recipe,
+                recipe=variant.recipe,
                 variant=variant.name,
                 precision=table.string("precision"),
                 targets=variant.targets,

@@ -24,7 +24,7 @@ PARITY = Parity(
         Check("changed constants", 0.0, 0.0, passed=True),
     ),
 )
-TRIAL = Trial(RECIPE, "int8", "int8", PLAIN.targets, "36 products int8", 12, PARITY)
+TRIAL = Trial(PLAIN.recipe, "int8", "int8", PLAIN.targets, "36 products int8", 12, PARITY)
 CONTENT = {"model.onnx": b"graph", "model.onnx.data": b"weights"}
 
 
