@@ -119,7 +119,7 @@ def ladder(name: str | None, components: Collection[str] = (), provider: str = C
     """The recipes to try: all in order, or the one asked for.
 
     Args:
-        name: A recipe's; all where None.
+        name: A recipe's, one of :func:`candidates`; all of the climb where None.
         components: Of the model, which decide what fits it: one that decodes is generating.
         provider: Execution provider that it is made for.
 
@@ -132,11 +132,12 @@ def ladder(name: str | None, components: Collection[str] = (), provider: str = C
         fitting = STATIC_LADDER if provider == "TensorrtExecutionProvider" and not generates else GPU_LADDER
     if name is None:
         return fitting
-    names = tuple(recipe.name for recipe in fitting)
+    known = candidates(components, provider)  # what a search has chosen can be made again
+    names = tuple(recipe.name for recipe in known)
     if name not in names:
         place = f" for {PROVIDERS[provider].short} targets" if provider != CPU else ""
         raise UsageError(f"{name!r} is no recipe{place}", hint=nearest(name, names) or f"recipes: {', '.join(names)}")
-    return tuple(recipe for recipe in fitting if recipe.name == name)
+    return tuple(recipe for recipe in known if recipe.name == name)
 
 
 def candidates(components: Collection[str], provider: str) -> tuple[Recipe, ...]:

@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import ExportError, UsageError
+from edgekit.spec.provider import CPU, PROVIDERS
 from edgekit.stages import component_files
 from edgekit.stages.blockwise import dequantize, quantize_blocks
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.products import constant
 from edgekit.stages.quantize import PAIR_LIMIT, column_scales, pair_sums, quantize_products, symmetric
-from edgekit.stages.recipes import GENERATION_LADDER, LADDER, check_name, ladder, make
+from edgekit.stages.recipes import GENERATION_LADDER, LADDER, candidates, check_name, ladder, make
 from edgekit.stages.smooth import smooth
 from edgekit.stages.weights import compare_weights
 
@@ -142,3 +143,20 @@ def test_every_recipe_has_a_known_name(name):
 def test_a_name_that_no_ladder_has_is_refused_early():
     with pytest.raises(UsageError, match="int3-blockwise"):
         check_name("int3-blockwise")
+
+
+def test_a_search_tries_the_climb_in_its_order_and_more_spared_sets():
+    names = [recipe.name for recipe in candidates((), CPU)]
+    assert [name for name in names if name in {recipe.name for recipe in LADDER}] == [recipe.name for recipe in LADDER]
+    spares = [recipe.spare for recipe in candidates((), CPU) if recipe.spare]
+    assert spares == sorted(spares)
+    assert len(spares) == 3
+    assert len({recipe.variant_name for recipe in candidates((), CPU)}) == len(names)
+
+
+@pytest.mark.parametrize("components", [(), ("decode",)])
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_what_a_search_may_choose_can_be_asked_for_by_its_name(components, provider):
+    for recipe in candidates(components, provider):
+        check_name(recipe.name)
+        assert ladder(recipe.name, components, provider) == (recipe,)
