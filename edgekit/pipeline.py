@@ -36,6 +36,7 @@ from edgekit.stages import (
     float_graphs,
     kept_trials,
     package,
+    predicted_gain,
     recipes,
     reference,
     search,
@@ -173,6 +174,7 @@ class _Base:
     fp32: Path
     calibrations: Mapping[str, Calibration]
     moments: Moments
+    feeds: Mapping[str, Sequence[Feeds]]
 
 
 def _prepare(
@@ -237,7 +239,7 @@ def _base(provider: str, fp32: Path, feeds: Mapping[str, Sequence[Feeds]]) -> _B
     probes = fp32.with_name(f"{fp32.name}-probes")
     read = feeds if provider == CPU else decode_feeds.with_decode(feeds, fp32)  # float16 is probed in every component
     calibrations = {name: Calibration(fp32, name, batches, probes / name) for name, batches in read.items()}
-    return _Base(fp32, calibrations, Moments(fp32, feeds, probes / "moments"))
+    return _Base(fp32, calibrations, Moments(fp32, feeds, probes / "moments"), feeds)
 
 
 def _taken(batches: Sequence[Feeds], component: Component) -> list[Feeds]:
@@ -306,6 +308,12 @@ def _search(
 ) -> search.Search:
     """Try every recipe, time those that pass where this machine is such a device, and choose."""
     provider = bench.contents.targets[targets[0]].execution_provider
+    host = bench.setting.host
+    devices = [bench.contents.targets[name] for name in targets]
+    here = any(not one.missing_on(host.architecture, host.cpu_features, host.providers) for one in devices)
+    predicted = _predict(bench.base(targets)) if here and provider == CPU else None
+    if predicted:
+        progress.note(f"before quantizing: {predicted}")
     found = []
     for number, recipe in enumerate(to_try, 1):
         with progress.stage(f"judge {recipe.name} ({number} of {len(to_try)})"):
@@ -318,12 +326,18 @@ def _search(
         if trial.parity.verdict == "fail":
             progress.note(f"{recipe.name} left: {trial.parity.reason}")
         found.append(search.Candidate(variant, trial))
-    host = bench.setting.host
-    devices = [bench.contents.targets[name] for name in targets]
-    if any(not one.missing_on(host.architecture, host.cpu_features, host.providers) for one in devices):
+    if here:
         with progress.stage("time what passed"):
             found = _timed(bench, found)
-    return search.choose(found, objective)
+    return replace(search.choose(found, objective), predicted=predicted)
+
+
+def _predict(base: _Base) -> predicted_gain.Prediction | None:
+    """Of a model of one graph; what a model that generates gains depends on its steps, which are timed."""
+    if len(base.feeds) != 1:
+        return None
+    ((component, batches),) = base.feeds.items()
+    return predicted_gain.predict(base.fp32, component, batches[0]) if batches else None
 
 
 def _timed(bench: _Bench, found: Sequence[search.Candidate]) -> list[search.Candidate]:

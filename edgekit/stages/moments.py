@@ -23,6 +23,7 @@ from edgekit.stages.reference import Feeds
 from edgekit.stages.rounding import Rounded, damped, output_errors, plain, round_calibrated
 
 AT_ONCE_BYTES: Final = 1 << 30  # of moments held while inputs run; a larger model's take several passes
+ROWS_AT_ONCE: Final = 1024
 TIED: Final = 1.0  # a tied table's rows are read as they are, too: their own errors count beside those of the logits
 
 
@@ -150,13 +151,14 @@ def _sums(path: Path, names: Sequence[str], batches: Sequence[Feeds]) -> list[Ma
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     sums: list[Matrix] = []
     rows = 0
-    for feeds in batches:
-        found = session.run(list(names), dict(feeds))
-        for place, value in enumerate(found):
-            x = value.reshape(-1, value.shape[-1])
-            rows += len(x) if place == 0 else 0
-            if place < len(sums):
-                sums[place] += x.T @ x
-            else:
-                sums.append(x.T @ x)
+    waiting: list[list[Matrix]] = []
+    for number, feeds in enumerate(batches, 1):
+        waiting.append([value.reshape(-1, value.shape[-1]) for value in session.run(list(names), dict(feeds))])
+        # A product of few rows takes as long as writing its result down, so texts are added up together.
+        if sum(len(values[0]) for values in waiting) >= ROWS_AT_ONCE or number == len(batches):
+            together = [np.concatenate(values) for values in zip(*waiting, strict=True)]
+            rows += len(together[0])
+            parts = [x.T @ x for x in together]
+            sums = [total + part for total, part in zip(sums, parts, strict=True)] if sums else parts
+            waiting = []
     return [total / np.float32(max(rows, 1)) for total in sums]

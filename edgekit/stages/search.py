@@ -17,6 +17,7 @@ from edgekit.runtime.timing import time_calls
 from edgekit.spec.manifest import Variant
 from edgekit.spec.reader import nearest
 from edgekit.stages.evidence import Trial
+from edgekit.stages.predicted_gain import Prediction
 
 OBJECTIVES: Final = ("latency", "size", "accuracy")
 SAME: Final = 0.03  # of a time: less is noise on a shared machine
@@ -56,10 +57,12 @@ class Search:
     Attributes:
         candidates: All, those that failed too, in the documented order of cost, the cheapest first.
         chosen: The best that passed, and why; None where none passed.
+        predicted: What int8 was expected to bring, where this machine could tell.
     """
 
     candidates: tuple[Candidate, ...]
     chosen: tuple[Candidate, str] | None
+    predicted: Prediction | None = None
 
     @property
     def best(self) -> tuple[Variant, Trial] | None:
@@ -135,7 +138,9 @@ def table(searches: Sequence[Search], objective: str | None) -> dict[str, Any]:
     if objective is None:
         return {}
     rows = [_row(one, search) for search in searches for one in search.candidates]
-    return {"search": {"objective": objective, "timed": any("latency_ms" in row for row in rows), "candidates": rows}}
+    timed = any("latency_ms" in row for row in rows)
+    predicted = [search.predicted.to_json() for search in searches if search.predicted]
+    return {"search": {"objective": objective, "timed": timed, "predicted": predicted, "candidates": rows}}
 
 
 def _row(one: Candidate, search: Search) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
+import onnxruntime
 import pytest
 
 from edgekit import catalog, pipeline
@@ -244,6 +246,34 @@ def test_pair_sum_bounds_what_a_product_can_add_up_to(minilm, made):
             for sign in (1, -1):  # activations of 255 where the weight has this sign, of 0 elsewhere
                 same = np.maximum(sign * weight, 0)
                 assert (255 * (same[::2] + same[1::2])).max() <= 32767
+
+
+def overflows(folder, batches):
+    """How many sums of two neighbouring products leave 16 bits on real activations, over all products of a file."""
+    model = component_files.load_one(folder, "model")
+    pairs = [
+        (node.inputs[0], constant(node.inputs[1]).astype(np.float32))
+        for node in model.graph
+        if node.op_type == "MatMulInteger"
+    ]
+    read = {value.name: value for value, _ in pairs}
+    model.graph.outputs[:] = list(read.values())
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    count = 0
+    for feeds in batches:
+        found = dict(zip(read, session.run(list(read), dict(feeds)), strict=True))
+        for value, weight in pairs:
+            for row in found[value.name].reshape(-1, len(weight)).astype(np.float32):
+                products = row[:, None] * weight
+                count += int((np.abs(products[::2] + products[1::2]) > 32767).sum())
+    return count
+
+
+def test_real_activations_overflow_a_full_range_file_and_not_ours(minilm, made, tmp_path, monkeypatch):
+    assert overflows(made(SMOOTHED.name), minilm.batches[:1]) == 0
+    monkeypatch.setattr(quantize, "column_scales", full_range_scales)
+    recipes.make(RECIPES["int8-dynamic"], minilm.fp32, minilm.quick_calibration(tmp_path), tmp_path / "files")
+    assert overflows(tmp_path / "files", minilm.batches[:1]) > 0
 
 
 # --- what proves nothing -------------------------------------------------------------------------
