@@ -1,5 +1,7 @@
 """Search: the best of what passed, by what was asked for; what failed is shown and never chosen."""
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from edgekit.errors import UsageError
 from edgekit.spec.parity import Check, Parity
 from edgekit.stages.evidence import Trial
+from edgekit.stages.predicted_gain import Prediction
 from edgekit.stages.search import INPUTS, OBJECTIVES, Candidate, check_objective, choose, measure, table
 
 from .tiny_bundle import tiny_variant
@@ -161,6 +164,7 @@ def test_the_table_tells_every_candidate_and_why_one_was_chosen():
         "search": {
             "objective": "latency",
             "timed": True,
+            "predicted": [],
             "candidates": [
                 {
                     "recipe": "recipe-a",
@@ -190,6 +194,12 @@ def test_a_table_without_times_holds_none():
     facts = table([choose([candidate("a")], "size")], "size")["search"]
     assert facts["timed"] is False
     assert "latency_ms" not in facts["candidates"][0]
+
+
+def test_what_int8_was_expected_to_bring_is_told_where_it_was_measured():
+    search = dataclasses.replace(choose([candidate("a")], "size"), predicted=Prediction(0.5, 2.0))
+    facts = table([search, choose([candidate("b")], "size")], "size")["search"]
+    assert facts["predicted"] == [{"share": 0.5, "product_gain": 2.0, "gain": 1.333}]
 
 
 def test_each_group_of_targets_has_its_own_best():

@@ -53,7 +53,7 @@ class Played:
             host=Host("arm64", frozenset(), "Example CPU", "linux", CPU_ONLY),
         )
         contents = Contents(None, None, None, (), COMPONENTS, targets)
-        bases = {CPU: pipeline._Base(fp32, {}, None)}
+        bases = {CPU: pipeline._Base(fp32, {}, None, {})}
         budgets = with_limits(BUDGETS["vectors"], request.budget)
         return pipeline._Bench(contents, setting, bases, folder, budgets)
 
