@@ -439,7 +439,7 @@ def _failed(request: BuildRequest, bench: _Bench, tried: Sequence[Trial]) -> Par
     last = tried[-1]
     if not last.ran:
         return HostError(
-            f"no recipe could be judged here; the last, {last.recipe}: {last.parity.reason}", hint=f"see {path}"
+            f"no recipe can ship; the last, {last.recipe}, does not run here: {last.parity.reason}", hint=f"see {path}"
         )
     return ParityError(
         f"no recipe stays within the parity budget; the last, {last.recipe}: {last.parity.reason}",

@@ -130,7 +130,7 @@ def test_a_file_that_does_not_open_is_left_with_its_reason_and_the_next_recipe_s
 
 def test_where_the_only_recipe_does_not_open_the_host_is_what_failed(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "to_half", unopenable)
-    with pytest.raises(HostError, match=r"the last, fp16: .*Type Error") as caught:
+    with pytest.raises(HostError, match=r"the last, fp16, does not run here: .*Type Error") as caught:
         build(tmp_path / "bundle", "cuda", recipe="fp16", allow_unproven=True)
     evidence = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())
     assert evidence["tried"][0]["reason"] in caught.value.message
