@@ -13,7 +13,7 @@ from typing import Any
 from edgekit import __version__, catalog
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.writing import check_destination, draft_folder, publish
-from edgekit.errors import DataError, ExportError, InconclusiveError, OutputError, ParityError
+from edgekit.errors import DataError, ExportError, HostError, InconclusiveError, OutputError, ParityError
 from edgekit.runtime.answers import WORST
 from edgekit.runtime.golden import write_golden
 from edgekit.runtime.loading import open_variant
@@ -113,6 +113,7 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         InputError: The checkpoint, the data or the output folder cannot be used.
         ExportError: The model cannot be turned into a graph that answers like it.
         ParityError: No recipe stays within the budget; ``OUTPUT.evidence/parity.json`` says how far off each was.
+        HostError: Nor does the last one run on this machine; the same file says why.
         InconclusiveError: The data, the reference or this machine cannot prove anything; the same file says why.
     """
     targets = {name: catalog.target(name) for name in request.targets}
@@ -321,7 +322,7 @@ def _search(
             files = bench.folder / "work" / plain.name
             again = kept.find(repr(recipe), plain, files)
             variant, trial = again or _try(bench, recipe, targets)
-            if again is None and not trial.overflow:
+            if again is None and trial.ran and not trial.overflow:
                 kept.keep(repr(recipe), plain, variant, trial, files)
         if trial.parity.verdict == "fail":
             progress.note(f"{recipe.name} left: {trial.parity.reason}")
@@ -383,8 +384,7 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
         moments = base.moments if recipe.calibrated else None
         changed = recipes.make(recipe, base.fp32, base.calibrations, files, moments)
     except ExportError as error:  # this recipe does not fit the architecture: a reason to climb, not to stop
-        parity = Parity("fail", error.message, ())
-        return variant, Trial(recipe.name, variant.name, recipe.precision, targets, "", 0, parity)
+        return variant, _left(recipe, variant, error)
     report = weights.compare_weights(files, base.fp32, moments)
     draft = bench.folder / "drafts" / variant.name
     here = provider if provider in bench.setting.host.providers else CPU
@@ -395,14 +395,17 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
     )
     package.draft(bench.contents, [(judged, judged_files)], draft)
     saturating = any(bench.contents.targets[name].int8_products_saturate for name in targets)
-    with open_variant(Bundle.open(draft), judged, provider=here) as model:
-        parity = evaluate.evaluate(
-            model,
-            bench.setting.answers,
-            bench.budgets[recipe.precision],
-            report.checks(saturating_target=saturating),
-        )
-        worst = model.self_test().worst
+    try:
+        with open_variant(Bundle.open(draft), judged, provider=here) as model:
+            parity = evaluate.evaluate(
+                model,
+                bench.setting.answers,
+                bench.budgets[recipe.precision],
+                report.checks(saturating_target=saturating),
+            )
+            worst = model.self_test().worst
+    except HostError as error:  # ONNX Runtime does not open or run every file that a pass can write
+        return variant, _left(recipe, variant, error, changed)
     if here != provider:
         parity = elsewhere.unproven(parity, provider)
     accepted = math.floor((worst - SELF_TEST_SLACK[recipe.precision]) * 1e4) / 1e4
@@ -415,6 +418,13 @@ def _try(bench: _Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[Varia
     size = sum(path.stat().st_size for path in files.iterdir())
     overflow = _overflow(base) if recipe.precision == recipes.FP16.precision else {}
     return variant, Trial(recipe.name, variant.name, recipe.precision, targets, changed, size, parity, overflow)
+
+
+def _left(recipe: Recipe, variant: Variant, error: ExportError | HostError, changed: str = "") -> Trial:
+    """A recipe of which there was nothing to judge."""
+    parity = Parity("fail", error.message, ())
+    ran = not isinstance(error, HostError)
+    return Trial(recipe.name, variant.name, recipe.precision, variant.targets, changed, 0, parity, ran=ran)
 
 
 def _overflow(base: _Base) -> dict[str, Any]:
@@ -445,9 +455,13 @@ def _seal(
     return BuildResult(request.output, manifest, facts)
 
 
-def _failed(request: BuildRequest, bench: _Bench, tried: Sequence[Trial]) -> ParityError:
+def _failed(request: BuildRequest, bench: _Bench, tried: Sequence[Trial]) -> ParityError | HostError:
     path = _leave_evidence(request, evidence.parity_evidence(bench.setting, [], tried))
     last = tried[-1]
+    if not last.ran:
+        return HostError(
+            f"no recipe can ship; the last, {last.recipe}, does not run here: {last.parity.reason}", hint=f"see {path}"
+        )
     return ParityError(
         f"no recipe stays within the parity budget; the last, {last.recipe}: {last.parity.reason}",
         hint=f"{path} tells how far off each was"

@@ -31,6 +31,7 @@ class Trial:
         size_bytes: Of its files.
         parity: The verdict.
         overflow: By component, what float16 cannot hold of it and so stayed in float32; empty for other precisions.
+        ran: Whether this machine could open and run it.
     """
 
     recipe: str
@@ -41,6 +42,7 @@ class Trial:
     size_bytes: int
     parity: Parity
     overflow: Mapping[str, Any] = field(default_factory=dict)
+    ran: bool = True
 
 
 @dataclass(frozen=True, slots=True)

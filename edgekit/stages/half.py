@@ -23,7 +23,8 @@ from edgekit.stages.products import constant, drop_unused_initializers, initiali
 HALF: Final = ".half"
 _FLOAT16: Final = "tensor(float16)"
 
-# ONNX Runtime's own operators, which onnx.defs does not describe: those that take float16 in every float place.
+# ONNX Runtime's own operators, which onnx.defs does not describe: those that take float16 in every float place, and
+# give it in all but those of _IN_FLOAT.
 _OWN: Final = frozenset(
     {
         "Attention",
@@ -41,6 +42,12 @@ _OWN: Final = frozenset(
         "SkipSimplifiedLayerNormalization",
     }
 )
+# Outputs that are float32 whatever goes in: a norm's mean and inverse deviation.
+_IN_FLOAT: Final = {
+    "SimplifiedLayerNormalization": frozenset({1}),
+    "SkipLayerNormalization": frozenset({1, 2}),
+    "SkipSimplifiedLayerNormalization": frozenset({1, 2}),
+}
 
 
 def to_half(model: ir.Model, overflow: Overflow) -> dict[str, int]:
@@ -157,7 +164,8 @@ class _Conversion:
 def _half_places(node: ir.Node, version: int) -> _Places | None:
     """Where a node may take and give float16, by its schema; None where it must stay as it is."""
     if node.op_type in _OWN and (node.domain == "com.microsoft" or node.op_type == "SimplifiedLayerNormalization"):
-        return _Places(frozenset(range(len(node.inputs))), frozenset(range(len(node.outputs))))
+        outputs = frozenset(range(len(node.outputs))) - _IN_FLOAT.get(node.op_type, frozenset())
+        return _Places(frozenset(range(len(node.inputs))), outputs)
     if node.op_type == "Cast":
         to_float = node.attributes.get_int("to", 0) == ir.DataType.FLOAT
         return _Places(frozenset({0}), frozenset({0})) if to_float else None

@@ -95,7 +95,8 @@ LADDER: Final = (
 )
 
 # A decoder reads all its weights for every token, so fewer bytes are faster, and large blocks read faster than small.
-# Ordered by measured speed (docs/generation.md): of the head's bits first, for a head is the largest product of all.
+# Ordered by bytes read for a token, of the head's bits first, for a head is the largest product of all; what of this
+# order was timed, docs/generation.md says.
 GENERATION_LADDER: Final = (
     Recipe("int4-blockwise", "int4", "blockwise", calibrated=True, generates=Blocks(4, 128, 4, 128)),
     Recipe("int4-blockwise+head8", "int4", "blockwise", calibrated=True, generates=Blocks(4, 128, 8, 128)),

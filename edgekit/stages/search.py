@@ -1,7 +1,7 @@
 """Search: of the candidates that stay within the budget, the one that is best at what was asked for.
 
 ``latency`` is measured on this machine where it is a device of the target, the candidates taking turns; elsewhere the
-order of the recipes stands for it, which is their order by measured speed (:mod:`.recipes`). Two times nearer than
+order of the recipes stands for it, the cheapest first (:mod:`.recipes`). Two times nearer than
 :data:`SAME` are the same: then the closer answers decide.
 """
 

@@ -73,10 +73,10 @@ def build_minilm(folder: Path) -> Built:
     benches = []
     seal = pipeline._seal
 
-    def keep_and_seal(request, bench, shipped, tried):
+    def keep_and_seal(request, bench, shipped, tried, searched):
         shutil.copytree(bench.folder / "work", kept, copy_function=os.link)
         benches.append(bench)
-        return seal(request, bench, shipped, tried)
+        return seal(request, bench, shipped, tried, searched)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline, "_seal", keep_and_seal)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import onnx_ir as ir
 import pytest
 
 from edgekit import catalog, pipeline
@@ -107,6 +108,33 @@ def test_a_variant_that_fails_here_fails_although_it_is_for_elsewhere(tmp_path, 
     monkeypatch.setattr(recipes, "to_half", spoiled)
     with pytest.raises(pipeline.ParityError, match="changed constants"):
         build(tmp_path / "bundle", "cuda", recipe="fp16", allow_unproven=True)
+
+
+def unopenable(model, overflow):
+    """Conversion that forgets a cast: a value is declared float32 that float16 operands make float16."""
+    counts = to_half(model, overflow)
+    half = next(value for node in model.graph for value in node.outputs if value.dtype == ir.DataType.FLOAT16)
+    half.type = ir.TensorType(ir.DataType.FLOAT)
+    return counts
+
+
+def test_a_file_that_does_not_open_is_left_with_its_reason_and_the_next_recipe_ships(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "to_half", unopenable)
+    result = build(tmp_path / "bundle", "cuda", allow_unproven=True)
+    assert [variant.recipe for variant in result.manifest.variants] == ["fp32"]
+    (tried,) = result.evidence["tried"]
+    assert (tried["recipe"], tried["verdict"], tried["checks"]) == ("fp16", "fail", [])
+    assert "onnxruntime" in tried["reason"]
+    assert "Type Error" in tried["reason"]
+
+
+def test_where_the_only_recipe_does_not_open_the_host_is_what_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipes, "to_half", unopenable)
+    with pytest.raises(HostError, match=r"the last, fp16, does not run here: .*Type Error") as caught:
+        build(tmp_path / "bundle", "cuda", recipe="fp16", allow_unproven=True)
+    evidence = json.loads((tmp_path / "bundle.evidence/parity.json").read_bytes())
+    assert evidence["tried"][0]["reason"] in caught.value.message
+    assert not (tmp_path / "bundle").exists()
 
 
 @pytest.mark.long

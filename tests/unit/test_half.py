@@ -165,6 +165,23 @@ def test_onnxruntimes_own_operators_take_float16_and_unknown_ones_do_not(tmp_pat
     assert [node.op_type for node in model.graph] == ["Cast", "Gelu", "Cast", "Inverse"]
 
 
+@pytest.mark.parametrize("norm", ["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"])
+def test_a_norms_statistics_stay_float32_so_that_the_file_opens(tmp_path, norm):
+    outputs = ["normed", "mean", "deviation", "sum"]
+    nodes = [
+        helper.make_node(norm, ["x", "more", "gain"], outputs, domain="com.microsoft", epsilon=1e-5),
+        helper.make_node("Add", ["normed", "sum"], ["y"]),
+    ]
+    inputs = {"x": np.array([[[1, 2, 4, 8]]], np.float32), "more": np.array([[[3, 1, 0, 1]]], np.float32)}
+    model = graph(nodes, {"gain": [1, 2, 3, 4]}, dict.fromkeys(inputs, (1, 1, 4)), own="com.microsoft")
+    exact = run(model, inputs)
+    halved_model, counts = halved(tmp_path, found(model, tmp_path, inputs))
+    assert counts["nodes float16"] == 2
+    fused = next(node for node in halved_model.graph if node.op_type == norm)
+    assert [value.dtype == ir.DataType.FLOAT16 for value in fused.outputs] == [True, False, False, True]
+    assert relative_error(rounded_answers(tmp_path, inputs), exact) < 3e-3
+
+
 def test_a_shape_is_read_without_a_cast(tmp_path):
     nodes = [
         helper.make_node("Tanh", ["x"], ["bent"]),
