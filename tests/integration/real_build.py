@@ -24,6 +24,7 @@ from edgekit.stages import evaluate, package
 from edgekit.stages.calibrate import Calibration
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.evidence import Setting
+from edgekit.stages.moments import Moments
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
 from edgekit.stages.reference import Feeds
@@ -41,7 +42,7 @@ class Built:
 
     ``contents`` is what the pipeline packaged and ``batches`` what it calibrated with; ``files`` has the
     folder of each variant it made and, as ``float-cpu``, that of the graphs they were made from; ``setting``
-    is what its evidence tells of the build.
+    is what its evidence tells of the build, ``moments`` those of the products' inputs on ``batches``.
     """
 
     result: BuildResult
@@ -49,6 +50,11 @@ class Built:
     batches: Sequence[Feeds]
     files: Mapping[str, Path]
     setting: Setting
+    moments: Moments
+
+    def moments_of(self, recipe: Recipe) -> Moments | None:
+        """What the recipe's rounding was calibrated with, if it was."""
+        return self.moments if recipe.calibrated else None
 
     @property
     def bundle(self) -> Path:
@@ -83,7 +89,9 @@ def build_minilm(folder: Path) -> Built:
         result = build(BuildRequest("minilm", catalog.expand_targets([catalog.ALL]), folder / "bundle"), Silent())
     (bench,) = benches
     files = {path.name: path for path in kept.iterdir() if (path / "model.onnx").is_file()}
-    return Built(result, bench.contents, bench.bases[CPU].calibrations["model"]._batches, files, bench.setting)
+    batches = bench.bases[CPU].calibrations["model"]._batches
+    moments = Moments(files["float-cpu"], {"model": batches}, folder / "moments")
+    return Built(result, bench.contents, batches, files, bench.setting, moments)
 
 
 def few(answers: Answers) -> Answers:

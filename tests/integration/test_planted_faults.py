@@ -54,15 +54,26 @@ def made(minilm, tmp_path_factory):
         if recipe.variant_name in minilm.files:
             return minilm.files[recipe.variant_name]
         if not (folder / recipe.variant_name).exists():
-            recipes.make(recipe, minilm.fp32, minilm.quick_calibration(folder), folder / recipe.variant_name)
+            moments = minilm.moments_of(recipe)
+            recipes.make(recipe, minilm.fp32, minilm.quick_calibration(folder), folder / recipe.variant_name, moments)
         return folder / recipe.variant_name
 
     return files
 
 
-def judge_weights(files: Path, minilm, *, saturating_target: bool = False) -> Parity:
+def judge_weights(files: Path, minilm, recipe: str, *, saturating_target: bool = False) -> Parity:
     """The part of a verdict that comes from the file's numbers alone."""
-    return judge(compare_weights(files, minilm.fp32).checks(saturating_target=saturating_target), ())
+    report = compare_weights(files, minilm.fp32, minilm.moments_of(RECIPES[recipe]))
+    return judge(report.checks(saturating_target=saturating_target), ())
+
+
+# The checks of a verdict that look at numbers and not at answers.
+OF_WEIGHTS = {
+    "weight distance in steps",
+    "changed constants",
+    "output error against nearest rounding",
+    "block scales off least squares",
+}
 
 
 # --- what the answers show -----------------------------------------------------------------------
@@ -70,7 +81,7 @@ def judge_weights(files: Path, minilm, *, saturating_target: bool = False) -> Pa
 
 def test_healthy_draft_passes(minilm, made, tmp_path):
     files = plant(healthy, made(SMOOTHED.name), tmp_path / "files")
-    checks = compare_weights(files, minilm.fp32).checks(saturating_target=True)
+    checks = compare_weights(files, minilm.fp32, minilm.moments).checks(saturating_target=True)
     parity = judge_draft(minilm.contents, SMOOTHED, files, tmp_path / "draft", checks)
     assert parity.verdict == "pass", parity.reason
 
@@ -137,7 +148,7 @@ def test_nan_in_a_weight_fails(minilm, made, tmp_path):
 )
 def test_healthy_weights_pass(minilm, made, tmp_path, name):
     files = plant(healthy, made(name), tmp_path / "files")
-    parity = judge_weights(files, minilm, saturating_target=True)
+    parity = judge_weights(files, minilm, name, saturating_target=True)
     assert parity.verdict == "pass", parity.reason
 
 
@@ -167,15 +178,15 @@ WEIGHT_FAULTS = {
 def test_fault_in_the_weights_fails(minilm, made, tmp_path, fault):
     name, ending, edit = WEIGHT_FAULTS[fault]
     files = plant(change(ending, edit), made(name), tmp_path / "files")
-    parity = judge_weights(files, minilm)
+    parity = judge_weights(files, minilm, name)
     assert parity.verdict == "fail"
-    assert failed(parity) & {"weight distance in steps", "changed constants"}
+    assert failed(parity) & OF_WEIGHTS
 
 
 @pytest.mark.parametrize("fault", [shift_weight_zero_point, insert_factor], ids=["zero point", "factor"])
 def test_constant_that_the_original_does_not_have_fails(minilm, made, tmp_path, fault):
     files = plant(fault, made("int8-dynamic"), tmp_path / "files")
-    parity = judge_weights(files, minilm)
+    parity = judge_weights(files, minilm, "int8-dynamic")
     assert parity.verdict == "fail"
     assert failed(parity) == {"changed constants"}
     assert STRAY in compare_weights(files, minilm.fp32).changed
@@ -196,7 +207,7 @@ def test_pipeline_leaves_a_recipe_whose_file_has_a_fault(minilm, made, tmp_path)
     # Answers alone would let this one through: that is why the file's numbers are in the verdict.
     files = plant(change(".smoothed.scale", scaled_by(1.01)), made(SMOOTHED.name), tmp_path / "files")
     without = judge_draft(minilm.contents, SMOOTHED, files, tmp_path / "answers only")
-    checks = compare_weights(files, minilm.fp32).checks(saturating_target=False)
+    checks = compare_weights(files, minilm.fp32, minilm.moments).checks(saturating_target=False)
     both = judge_draft(minilm.contents, SMOOTHED, files, tmp_path / "both", checks)
     assert (without.verdict, both.verdict) == ("pass", "fail")
 
