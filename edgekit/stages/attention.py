@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgekit.stages.products import Matrix, constant, only_consumer
+from edgekit.stages.products import Matrix, constant, only_consumer, producer
 
 DOMAIN: Final = "com.microsoft"
 LOWEST: Final = float(np.finfo(np.float32).min)
@@ -110,7 +110,7 @@ def _match(softmax: ir.Node) -> _Attention | None:
 
 def _without_mask(value: ir.Value | None) -> tuple[ir.Value | None, ir.Value | None]:
     """Scores and the mask added to them, if any: the scores are the operand that a product made."""
-    node = _producer(value)
+    node = producer(value)
     if node is None or node.op_type != "Add":
         return value, None
     for scores, mask in (node.inputs, node.inputs[::-1]):
@@ -122,14 +122,14 @@ def _without_mask(value: ir.Value | None) -> tuple[ir.Value | None, ir.Value | N
 
 def _without_scale(value: ir.Value | None) -> tuple[ir.Node | None, float]:
     """The node behind multiplications and divisions by one number, and that number."""
-    node, scale = _producer(value), 1.0
+    node, scale = producer(value), 1.0
     while node is not None and node.op_type in ("Mul", "Div"):
         first, second = node.inputs
         number, rest = (_number(second), first) if _number(second) is not None else (_number(first), second)
         if number is None or (node.op_type == "Div" and rest is second):
             return node, scale
         scale = scale * number if node.op_type == "Mul" else scale / number
-        node = _producer(rest)
+        node = producer(rest)
     return node, scale
 
 
@@ -137,7 +137,7 @@ def _heads(value: ir.Value | None, order: tuple[int, ...]) -> _Heads | None:
     node, scale = _without_scale(value)
     if node is None or node.op_type != "Transpose" or tuple(node.attributes.get_ints("perm", ())) != order:
         return None
-    split = _producer(node.inputs[0])
+    split = producer(node.inputs[0])
     if split is None or split.op_type != "Reshape" or split.inputs[0] is None:
         return None
     sizes = _head_sizes(split)
@@ -259,7 +259,3 @@ def _number(value: ir.Value | None) -> float | None:
     if value is None or value.const_value is None or value.const_value.size != 1:
         return None
     return float(constant(value).item())
-
-
-def _producer(value: ir.Value | None) -> ir.Node | None:
-    return value.producer() if value is not None else None

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from edgekit.stages.products import constant, drop_unused_initializers
+from edgekit.stages.products import constant, drop_unused_initializers, only_consumer
 
 _BIAS: Final = 10  # the input of GroupQueryAttention that is added to its scores
 _LOWEST: Final = float(np.finfo(np.float32).min)
@@ -43,9 +43,9 @@ def drop_guards(graph: ir.Graph) -> int:
     """
     count = 0
     for attention in [node for node in graph if node.op_type == "GroupQueryAttention"]:
-        split = _only_consumer(attention.outputs[0])
-        guard = _only_consumer(split.outputs[0]) if split is not None and _keeps_rows(split) else None
-        joined = _only_consumer(guard.outputs[0]) if guard is not None and guard.op_type == "Where" else None
+        split = only_consumer(attention.outputs[0])
+        guard = only_consumer(split.outputs[0]) if split is not None and _keeps_rows(split) else None
+        joined = only_consumer(guard.outputs[0]) if guard is not None and guard.op_type == "Where" else None
         if guard is None or joined is None or joined.op_type != "Reshape" or not _joins_heads(joined):
             continue
         condition, zero, value = guard.inputs
@@ -127,8 +127,3 @@ def _masks_with_lowest(attention: ir.Node) -> bool:
     factors = [value for value in node.inputs if value is not None and value.const_value is not None]
     arrays = [constant(factor) for factor in factors]
     return any(array.size == 1 and float(array.item()) == _LOWEST for array in arrays)
-
-
-def _only_consumer(value: ir.Value) -> ir.Node | None:
-    consumers = {node for node, _ in value.uses()}
-    return consumers.pop() if len(consumers) == 1 and not value.is_graph_output() else None

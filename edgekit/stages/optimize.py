@@ -22,6 +22,7 @@ from edgekit.stages.products import (
     drop_unused_initializers,
     initializer,
     only_consumer,
+    producer,
     products,
 )
 
@@ -67,10 +68,10 @@ def transpose_keys_at_once(graph: ir.Graph) -> int:
     """
     count = 0
     for swap in [node for node in graph if _permutes(node, (0, 2, 1))]:
-        flatten, restore = _producer(swap.inputs[0]), only_consumer(swap.outputs[0])
+        flatten, restore = producer(swap.inputs[0]), only_consumer(swap.outputs[0])
         if flatten is None or restore is None or flatten.op_type != "Reshape" or restore.op_type != "Reshape":
             continue
-        heads_first = _producer(flatten.inputs[0])
+        heads_first = producer(flatten.inputs[0])
         if heads_first is None or not _permutes(heads_first, (0, 2, 1, 3)) or not _swaps_last_two(flatten, restore):
             continue
         node = ir.node("Transpose", [heads_first.inputs[0]], {"perm": [0, 2, 3, 1]})
@@ -90,8 +91,8 @@ def drop_attention_guards(graph: ir.Graph) -> int:
         condition, zero, attention = node.inputs
         if attention is None or not _is_row_count_below_one(condition) or not _is_scalar(zero, 0):
             continue
-        product = _producer(attention)
-        softmax = _producer(product.inputs[0]) if product is not None and product.op_type == "MatMul" else None
+        product = producer(attention)
+        softmax = producer(product.inputs[0]) if product is not None and product.op_type == "MatMul" else None
         if softmax is None or softmax.op_type != "Softmax" or not _masks_with_lowest(softmax):
             continue
         ir.convenience.replace_all_uses_with(node.outputs[0], attention)
@@ -165,16 +166,16 @@ def _swaps_last_two(flatten: ir.Node, restore: ir.Node) -> bool:
 
 
 def _concat_parts(value: ir.Value | None) -> list[ir.Value | None] | None:
-    node = _producer(value)
+    node = producer(value)
     return list(node.inputs) if node is not None and node.op_type == "Concat" else None
 
 
 def _slice_of_shape(value: ir.Value | None, x: ir.Value) -> tuple[int, int] | None:
     """The axes (from, to) of a rank 4 value's shape that a ``Slice`` takes, or None."""
-    node = _producer(value)
+    node = producer(value)
     if node is None or node.op_type != "Slice" or len(node.inputs) != 3:
         return None
-    shape = _producer(node.inputs[0])
+    shape = producer(node.inputs[0])
     starts, ends = node.inputs[1], node.inputs[2]
     if shape is None or shape.op_type != "Shape" or shape.inputs[0] is not x or starts is None or ends is None:
         return None
@@ -185,18 +186,18 @@ def _slice_of_shape(value: ir.Value | None, x: ir.Value) -> tuple[int, int] | No
 
 
 def _is_row_count_below_one(value: ir.Value | None) -> bool:
-    less = _producer(value)
+    less = producer(value)
     if less is None or less.op_type != "Less" or not _is_scalar(less.inputs[1], 1):
         return False
-    total = _producer(less.inputs[0])
+    total = producer(less.inputs[0])
     return total is not None and total.op_type == "ReduceSum"
 
 
 def _masks_with_lowest(softmax: ir.Node) -> bool:
-    add = _producer(softmax.inputs[0])
+    add = producer(softmax.inputs[0])
     if add is None or add.op_type != "Add":
         return False
-    masks = [_producer(value) for value in add.inputs]
+    masks = [producer(value) for value in add.inputs]
     return any(
         mask is not None and mask.op_type == "Mul" and any(_is_scalar(value, _LOWEST) for value in mask.inputs)
         for mask in masks
@@ -211,7 +212,3 @@ def _is_scalar(value: ir.Value | None, expected: float) -> bool:
 
 def _permutes(node: ir.Node, axes: tuple[int, ...]) -> bool:
     return node.op_type == "Transpose" and tuple(node.attributes.get_ints("perm", ())) == axes
-
-
-def _producer(value: ir.Value | None) -> ir.Node | None:
-    return value.producer() if value is not None else None

@@ -64,6 +64,11 @@ def only_consumer(value: ir.Value) -> ir.Node | None:
     return consumers.pop() if len(consumers) == 1 and not value.is_graph_output() else None
 
 
+def producer(value: ir.Value | None) -> ir.Node | None:
+    """The node that makes a value; None for an input, a constant or nothing."""
+    return value.producer() if value is not None else None
+
+
 def constant(value: ir.Value) -> Matrix:
     """The array of an initializer."""
     tensor = value.const_value
