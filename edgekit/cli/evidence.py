@@ -47,12 +47,22 @@ class Searched:
     """A candidate of a search; ``latency_ms`` is None where it was not timed, ``reason`` says why it was chosen."""
 
     recipe: str
+    targets: tuple[str, ...]
     verdict: str
     agreement: float
     size_bytes: int
     latency_ms: float | None
     pareto: bool
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What int8 was expected to bring: ``share`` of the time in products, how much faster those are, and all in all."""
+
+    share: float
+    product_gain: float
+    gain: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,7 @@ class ParityEvidence:
         variants: By name.
         tried: In the order they were tried.
         search: The candidates of a search, if there was one.
+        predicted: What the search expected of int8, where it could tell.
     """
 
     facts: tuple[tuple[str, str], ...]
@@ -72,6 +83,7 @@ class ParityEvidence:
     variants: dict[str, VariantEvidence]
     tried: tuple[Attempt, ...]
     search: tuple[Searched, ...]
+    predicted: tuple[Predicted, ...]
 
 
 def read_evidence(table: Table) -> ParityEvidence:
@@ -81,12 +93,14 @@ def read_evidence(table: Table) -> ParityEvidence:
         RecordError: It does not hold what every report holds.
     """
     variants = [_variant(item) for item in table.tables("variants")] if "variants" in table else []
+    search = table.table("search") if "search" in table else None
     return ParityEvidence(
         facts=tuple(_facts(table)),
         doubts=table.strings("doubts") if "doubts" in table else (),
         variants={variant.name: variant for variant in variants},
         tried=tuple(_attempt(item) for item in table.tables("tried")) if "tried" in table else (),
-        search=tuple(map(_searched, table.table("search").tables("candidates"))) if "search" in table else (),
+        search=tuple(map(_searched, search.tables("candidates"))) if search else (),
+        predicted=tuple(map(_predicted, search.tables("predicted"))) if search and "predicted" in search else (),
     )
 
 
@@ -142,6 +156,7 @@ def _attempt(table: Table) -> Attempt:
 def _searched(table: Table) -> Searched:
     return Searched(
         recipe=table.string("recipe"),
+        targets=table.strings("targets"),
         verdict=table.string("verdict"),
         agreement=table.number("agreement"),
         size_bytes=table.integer("size_bytes"),
@@ -149,3 +164,7 @@ def _searched(table: Table) -> Searched:
         pareto=table.boolean("pareto"),
         reason=table.string("reason", max_length=1 << 10),
     )
+
+
+def _predicted(table: Table) -> Predicted:
+    return Predicted(table.number("share"), table.number("product_gain"), table.number("gain"))

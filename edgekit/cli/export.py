@@ -197,7 +197,7 @@ def _show(result: BuildResult, screen: Screen) -> None:
     path = shlex.quote(str(result.bundle))
     screen.show(*render_bundle.summary(result.manifest, evidence))
     if evidence.search:
-        screen.show(*render_bundle.search(evidence.search))
+        screen.show(*render_bundle.search(evidence))
     elif evidence.tried:
         screen.show("", grid([("left", ", ".join(dict.fromkeys(attempt.recipe for attempt in evidence.tried)))]))
     screen.show(

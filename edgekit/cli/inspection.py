@@ -51,7 +51,7 @@ def inspect(
     if evidence:
         screen.show(*render_bundle.parity(evidence), *render_bundle.tried(manifest, evidence.tried))
         if evidence.search:
-            screen.show(*render_bundle.search(evidence.search))
+            screen.show(*render_bundle.search(evidence))
     screen.show("")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from edgekit.cli.evidence import Attempt, ParityEvidence, Searched, VariantEvidence, find_check
+from edgekit.cli.evidence import Attempt, ParityEvidence, Predicted, Searched, VariantEvidence, find_check
 from edgekit.cli.render import Mark, bound, digits_for, grid, heading, indented, plain, size, table, verdict
 from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.parity import Check
@@ -50,8 +50,23 @@ def header(manifest: Manifest, root: Path, evidence: ParityEvidence | None) -> l
     return [title, "", grid(facts)]
 
 
-def search(candidates: Sequence[Searched]) -> list[RenderableType]:
+def search(evidence: ParityEvidence) -> list[RenderableType]:
     """What a search tried, a row each: how close, how large, how fast, and which are beaten by none."""
+    groups = dict.fromkeys(one.targets for one in evidence.search)
+    facts = [(name, text) for one in evidence.predicted for name, text in _expectation(one)]
+    parts: list[RenderableType] = []
+    for targets in groups:
+        candidates = [one for one in evidence.search if one.targets == targets]
+        several = len(groups) > 1
+        names = f" for {', '.join(map(plain, targets))}" if several else ""
+        parts += [heading(f"Search{names}"), indented(_candidates(candidates))]
+        facts += [
+            ("chosen", f"{one.recipe}, {one.reason}" if several else one.reason) for one in candidates if one.reason
+        ]
+    return [*parts, "", grid(facts)]
+
+
+def _candidates(candidates: Sequence[Searched]) -> Table:
     numbers = ["agreement", "size", "ms"]
     listing = table("recipe", "parity", *numbers, "", numbers=numbers, fold=["recipe"])
     for one in candidates:
@@ -60,8 +75,12 @@ def search(candidates: Sequence[Searched]) -> list[RenderableType]:
         listing.add_row(
             plain(one.recipe), verdict(plain(one.verdict)), f"{one.agreement:.4f}", size(one.size_bytes), time, word
         )
-    reasons = dict.fromkeys(one.reason for one in candidates if one.reason)
-    return [heading("Search"), indented(listing), "", grid([("chosen", reason) for reason in reasons])]
+    return listing
+
+
+def _expectation(predicted: Predicted) -> Iterator[tuple[str, str]]:
+    products = f"products take {predicted.share:.0%} of the time and are {predicted.product_gain:.1f} x as fast"
+    yield "expected", f"int8 about {predicted.gain:.1f} x as fast as float: {products}"
 
 
 def variants(manifest: Manifest) -> list[RenderableType]:

@@ -10,26 +10,11 @@ from pathlib import Path
 import pytest
 
 import edgekit
-from edgekit.cli import main
 from edgekit.errors import ParityError
 
 from .shown_bundle import shown_evidence, shown_manifest, write_shown_bundle
 
 COMMANDS = ("export", "inspect", "run", "bench", "verify", "targets", "models")
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """Runs the command line; gives (exit code, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TERM", "dumb")
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

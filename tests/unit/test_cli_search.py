@@ -6,8 +6,6 @@ import types
 
 import pytest
 
-from edgekit.cli import main
-
 from .shown_bundle import shown_evidence, shown_manifest, write_shown_bundle
 
 REASON = "the fastest that passes, 38.2 ms for 4 golden inputs"
@@ -26,20 +24,6 @@ def searched_evidence(*, timed=True):
         if row["latency_ms"] is None or not timed:
             del row["latency_ms"]
     return shown_evidence() | {"search": {"objective": "latency", "timed": timed, "candidates": rows}}
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    """Runs the command line; gives (exit code, standard output, standard error)."""
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TERM", "dumb")
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
@@ -130,6 +114,31 @@ def test_inspect_shows_the_search_that_a_bundle_tells_of(call, tmp_path):
     assert "int8-dynamic+smooth pass 0.9175 23.1 MB chosen" in table(out)
 
 
+def test_candidates_for_other_targets_have_a_table_of_their_own(call, tmp_path):
+    evidence = searched_evidence()
+    static = evidence["search"]["candidates"][3] | {
+        "recipe": "int8-static",
+        "targets": ["tensorrt"],
+        "reason": "the first",
+    }
+    evidence["search"]["candidates"].append(static)
+    write_shown_bundle(tmp_path / "b", evidence)
+    lines = [" ".join(line.split()) for line in call("inspect", tmp_path / "b")[1].splitlines()]
+    ours, theirs = lines.index("Search for x86_64-avx2"), lines.index("Search for tensorrt")
+    assert "int8-dynamic fail 0.8483 22.9 MB" in lines[ours:theirs]
+    assert "int8-static pass 0.9952 90.4 MB 101.5 chosen" in lines[theirs:]
+    assert f"chosen int8-dynamic+smooth, {REASON}" in " ".join(lines)
+    assert "chosen int8-static, the first" in lines
+
+
+def test_what_was_expected_of_int8_stands_below_the_candidates(call, tmp_path):
+    evidence = searched_evidence()
+    evidence["search"]["predicted"] = [{"share": 0.68, "product_gain": 3.1, "gain": 1.85}]
+    write_shown_bundle(tmp_path / "b", evidence)
+    shown = " ".join(call("inspect", tmp_path / "b")[1].split())
+    assert "int8 about 1.9 x as fast as float: products take 68% of the time and are 3.1 x as fast" in shown
+
+
 def test_a_bundle_without_a_search_shows_none(call, tmp_path):
     write_shown_bundle(tmp_path / "b", shown_evidence())
     assert "Search" not in call("inspect", tmp_path / "b")[1]
@@ -143,7 +152,7 @@ def test_a_search_cannot_steer_the_terminal(call, tmp_path):
     assert "\x1b" not in call("inspect", tmp_path / "b")[1]
 
 
-@pytest.mark.parametrize("key", ["recipe", "verdict", "agreement", "size_bytes", "pareto", "reason"])
+@pytest.mark.parametrize("key", ["recipe", "targets", "verdict", "agreement", "size_bytes", "pareto", "reason"])
 def test_a_broken_search_is_a_typed_error_with_its_key(call, tmp_path, key):
     evidence = searched_evidence()
     del evidence["search"]["candidates"][2][key]
