@@ -18,6 +18,8 @@ from edgekit.errors import RecordError
 MAX_JSON_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 32
 _LARGEST_DOUBLE: Final = int(sys.float_info.max)
+_LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Table:
@@ -89,7 +91,7 @@ class Table:
             raise self.error(key, f"expected a string, found {_kind(value)}")
         if len(value) > max_length:
             raise self.error(key, f"longer than {max_length} characters")
-        if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+        if _LONE_SURROGATE.search(value):
             raise self.error(key, "holds a lone surrogate")
         if choices and value not in choices:
             raise RecordError(
@@ -218,22 +220,14 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
 
 def _refuse_deep_nesting(data: bytes, name: str) -> None:
     # Counted before parsing: the parser itself recurses. Brackets inside strings do not nest.
-    depth, in_string, escaped = 0, False, False
-    for byte in data:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x5B, 0x7B):
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(data):
+        bracket = match[0]
+        if bracket in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise RecordError(f"{name}: nested deeper than {MAX_DEPTH} levels")
-        elif byte in (0x5D, 0x7D):
+        elif bracket in b"]}":
             depth -= 1
 
 
