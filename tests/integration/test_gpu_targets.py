@@ -9,10 +9,12 @@ import pytest
 from edgekit import catalog, pipeline
 from edgekit.bundle.reading import Bundle
 from edgekit.cli import main
-from edgekit.errors import HostError, InconclusiveError
+from edgekit.errors import HostError, InconclusiveError, ParityError
 from edgekit.runtime import load
+from edgekit.spec.parity import BUDGETS
 from edgekit.spec.progress import Silent
 from edgekit.stages import component_files, recipes
+from edgekit.stages.bench import Base, Bench
 from edgekit.stages.half import to_half
 
 from .real_build import few
@@ -30,22 +32,22 @@ def exported(minilm, monkeypatch):
     def prepare(request, targets, dataset, folder, progress):
         answers = few(minilm.contents.answers)
         (folder / "work").mkdir()
-        return pipeline._Bench(
+        return Bench(
             contents=dataclasses.replace(minilm.contents, answers=answers, targets=targets),
             setting=dataclasses.replace(
                 minilm.setting, answers=answers, targets=targets, allow_unproven=request.allow_unproven
             ),
             bases={
-                target.execution_provider: pipeline._base(
+                target.execution_provider: Base.of(
                     target.execution_provider, minilm.fp32, {"model": minilm.batches[:CALIBRATED]}
                 )
                 for target in targets.values()
             },
             folder=folder,
-            budgets=pipeline.BUDGETS["vectors"],
+            budgets=BUDGETS["vectors"],
         )
 
-    monkeypatch.setattr(pipeline, "_prepare", prepare)
+    monkeypatch.setattr(pipeline, "prepare", prepare)
 
 
 def build(output, *targets, **options):
@@ -106,7 +108,7 @@ def test_a_variant_that_fails_here_fails_although_it_is_for_elsewhere(tmp_path, 
         return counts
 
     monkeypatch.setattr(recipes, "to_half", spoiled)
-    with pytest.raises(pipeline.ParityError, match="changed constants"):
+    with pytest.raises(ParityError, match="changed constants"):
         build(tmp_path / "bundle", "cuda", recipe="fp16", allow_unproven=True)
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from edgekit import catalog, pipeline
+from edgekit import catalog
 from edgekit.cli import main
 from edgekit.errors import ExportError, InconclusiveError, ParityError
 from edgekit.pipeline import BuildRequest, build
@@ -355,7 +355,7 @@ def test_too_few_samples_are_refused_before_the_export(tiny_checkpoint, tmp_path
     def export(part):
         raise AssertionError("exported")
 
-    monkeypatch.setattr(pipeline.export, "export", export)
+    monkeypatch.setattr("edgekit.stages.bench.export.export", export)
     with pytest.raises(InconclusiveError, match="8 inputs to judge on"):
         build(request, Silent())
     with pytest.raises(AssertionError, match="exported"):  # asked for, it is built all the same

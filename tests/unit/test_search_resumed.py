@@ -13,6 +13,8 @@ from edgekit.runtime.host import Host
 from edgekit.spec.parity import BUDGETS, Check, judge, with_limits
 from edgekit.spec.progress import Silent
 from edgekit.spec.provider import CPU, CPU_ONLY
+from edgekit.stages import package, refusal, search_run
+from edgekit.stages.bench import Base, Bench
 from edgekit.stages.evidence import Trial
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import candidates, ladder
@@ -36,11 +38,12 @@ class Played:
         self.interrupt_at = None
         self.graph = b"float graph"
         self.sealed = None
-        monkeypatch.setattr(pipeline, "_prepare", self._prepare)
-        monkeypatch.setattr(pipeline, "_check_export", lambda bench, targets: None)
-        monkeypatch.setattr(pipeline, "_try", self._try)
+        monkeypatch.setattr(pipeline, "prepare", self._prepare)
+        monkeypatch.setattr(pipeline, "check_export", lambda bench, targets: None)
+        monkeypatch.setattr(pipeline, "try_recipe", self._try)
+        monkeypatch.setattr(search_run, "try_recipe", self._try)
         monkeypatch.setattr(pipeline, "_seal", self._seal)
-        monkeypatch.setattr(pipeline, "_failed", lambda request, bench, tried: ParityError("nothing passed"))
+        monkeypatch.setattr(refusal, "failed", lambda request, setting, tried: ParityError("nothing passed"))
 
     def _prepare(self, request, targets, dataset, folder, progress):
         fp32 = folder / "work" / "float-cpu"
@@ -53,15 +56,15 @@ class Played:
             host=Host("arm64", frozenset(), "Example CPU", "linux", CPU_ONLY),
         )
         contents = Contents(None, None, None, (), COMPONENTS, targets)
-        bases = {CPU: pipeline._Base(fp32, {}, None, {})}
+        bases = {CPU: Base(fp32, {}, None, {})}
         budgets = with_limits(BUDGETS["vectors"], request.budget)
-        return pipeline._Bench(contents, setting, bases, folder, budgets)
+        return Bench(contents, setting, bases, folder, budgets)
 
     def _try(self, bench, recipe, targets):
         if recipe.name == self.interrupt_at:
             raise KeyboardInterrupt
         self.tried.append(recipe.name)
-        variant = pipeline.package.describe(recipe, targets, COMPONENTS, CPU)
+        variant = package.describe(recipe, targets, COMPONENTS, CPU)
         files = bench.folder / "work" / variant.name
         files.mkdir()
         (files / "model.onnx").write_bytes(recipe.name.encode())
@@ -177,7 +180,7 @@ def test_only_a_host_that_is_a_device_of_the_target_times(played, request_, monk
         timed.append(len(found))
         return found
 
-    monkeypatch.setattr(pipeline, "_timed", times)
+    monkeypatch.setattr(search_run, "_timed", times)
     build(request_, Silent())
     assert timed == []
     features = frozenset(catalog.target(TARGET).cpu_features)
@@ -188,6 +191,6 @@ def test_only_a_host_that_is_a_device_of_the_target_times(played, request_, monk
         bench.setting.host = Host("x86_64", features, "Example CPU", "linux", CPU_ONLY)
         return bench
 
-    monkeypatch.setattr(pipeline, "_prepare", there)
+    monkeypatch.setattr(pipeline, "prepare", there)
     build(request_, Silent())
     assert timed == [len(RECIPES)]
