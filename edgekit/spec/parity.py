@@ -69,7 +69,7 @@ BUDGETS: Final[dict[str, dict[str, Budget]]] = {
         "int8": Budget(30, {"agreement_min": 0.85, "shift_max": 0.05, "batch_agreement_min": 0.80,
                             "perplexity_ratio_max": 1.02}),
         "int4": Budget(30, {"agreement_min": 0.75, "shift_max": 0.15, "batch_agreement_min": 0.60,
-                            "perplexity_ratio_max": 1.10}),
+                            "perplexity_ratio_max": 1.05}),
     },
 }  # fmt: skip
 

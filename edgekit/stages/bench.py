@@ -13,12 +13,10 @@ from edgekit.spec.manifest import Component
 from edgekit.spec.model import Trained
 from edgekit.spec.parity import BUDGETS, Budget, with_limits
 from edgekit.spec.progress import Progress
-from edgekit.spec.provider import CPU
 from edgekit.spec.target import Target
 from edgekit.spec.task import MEASURES
 from edgekit.stages import (
     data,
-    decode_feeds,
     evaluate,
     export,
     fetch,
@@ -27,15 +25,14 @@ from edgekit.stages import (
     reference,
     train,
 )
-from edgekit.stages.calibrate import Calibration
 from edgekit.stages.data import Dataset
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.evidence import Setting
-from edgekit.stages.moments import Moments
 from edgekit.stages.package import Contents
 from edgekit.stages.reference import Feeds
 from edgekit.stages.refusal import unproven
 from edgekit.stages.request import BuildRequest
+from edgekit.stages.start import Start
 from edgekit.stages.untrained import untrained
 
 
@@ -45,32 +42,13 @@ class Bench:
 
     contents: Contents
     setting: Setting
-    bases: Mapping[str, Base]
+    starts: Mapping[str, Start]
     folder: Path
     budgets: Mapping[str, Budget]
 
-    def base(self, targets: tuple[str, ...]) -> Base:
+    def start(self, targets: tuple[str, ...]) -> Start:
         """What recipes for these targets start from."""
-        return self.bases[self.contents.targets[targets[0]].execution_provider]
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The folder of the float graphs of one execution provider, and what was measured on them."""
-
-    fp32: Path
-    calibrations: Mapping[str, Calibration]
-    moments: Moments
-    feeds: Mapping[str, Sequence[Feeds]]
-
-    @classmethod
-    def of(cls, provider: str, fp32: Path, feeds: Mapping[str, Sequence[Feeds]]) -> Base:
-        """With measurements taken when a recipe first asks for them, in a folder beside the graphs."""
-        probes = fp32.with_name(f"{fp32.name}-probes")
-        # float16 is probed in every component
-        read = feeds if provider == CPU else decode_feeds.with_decode(feeds, fp32)
-        calibrations = {name: Calibration(fp32, name, batches, probes / name) for name, batches in read.items()}
-        return cls(fp32, calibrations, Moments(fp32, feeds, probes / "moments"), feeds)
+        return self.starts[self.contents.targets[targets[0]].execution_provider]
 
 
 def prepare(
@@ -134,7 +112,7 @@ def prepare(
     return Bench(
         contents=Contents(checkpoint, original, answers, package.golden_cases(original, answers), components, targets),
         setting=replace(setting, rewrites=rewrites, answers=answers),
-        bases={provider: Base.of(provider, fp32, feeds) for provider, fp32 in folders.items()},
+        starts={provider: Start(fp32, feeds, provider) for provider, fp32 in folders.items()},
         folder=folder,
         budgets=budgets,
     )

@@ -15,7 +15,7 @@ from edgekit.stages import component_files, overflow, static_int8
 from edgekit.stages.products import Matrix, products
 from edgekit.stages.quantize import column_scales, symmetric
 from edgekit.stages.reference import Feeds
-from edgekit.stages.smooth import smooth
+from edgekit.stages.smooth import Bounds
 
 SENSITIVITY_INPUTS: Final = 16
 
@@ -37,31 +37,31 @@ class Calibration:
         self._work = work
 
     @cached_property
-    def ranges(self) -> Mapping[str, Matrix]:
-        """The largest magnitude per channel at every product's input, by value name, float32 (channels,)."""
-        ranges: dict[str, Matrix] = {}
-        for activations in self._activations(self._fp32, self._batches):
+    def bounds(self) -> Mapping[str, Bounds]:
+        """The least and the largest value per channel at every product's input, by value name."""
+        bounds: dict[str, Bounds] = {}
+        for activations in self._activations(self._batches):
             for name, value in activations.items():
-                largest = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
-                ranges[name] = np.maximum(ranges[name], largest) if name in ranges else largest
-        return ranges
+                rows = value.reshape(-1, value.shape[-1])
+                low, high = rows.min(axis=0), rows.max(axis=0)
+                if name in bounds:
+                    low, high = np.minimum(bounds[name][0], low), np.maximum(bounds[name][1], high)
+                bounds[name] = low, high
+        return bounds
 
     @cached_property
     def sensitive(self) -> Sequence[str]:
-        """Names of the smoothed graph's product weights, the one whose answers int8 disturbs most first.
+        """Names of the graph's product weights, the one whose answers int8 disturbs most first.
 
         Measured for each product as the energy of the error relative to the answer's, with both
         operands rounded as :mod:`.quantize` and ``DynamicQuantizeLinear`` round them.
         """
-        folder = self._work / "smoothed"
         model = component_files.load_one(self._fp32, self._component)
-        smooth(model, self.ranges)
-        component_files.save({self._component: model}, folder)
         weights = {product.name: (product.x.name or "", product.matrix()) for product in products(model.graph)}
         rounded = {name: _rounded_weight(matrix) for name, (_, matrix) in weights.items()}
         error = dict.fromkeys(weights, 0.0)
         energy = dict.fromkeys(weights, 1e-30)
-        for activations in self._activations(folder, self._batches[:SENSITIVITY_INPUTS]):
+        for activations in self._activations(self._batches[:SENSITIVITY_INPUTS]):
             for name, (x_name, matrix) in weights.items():
                 x = activations[x_name].reshape(-1, matrix.shape[0])
                 answer = x @ matrix
@@ -78,9 +78,9 @@ class Calibration:
         """Scales for the inputs of a graph's products, such as the smoothed float graph's."""
         return static_int8.activation_scales(model, self._component, self._batches, self._work / "static")
 
-    def _activations(self, folder: Path, batches: Sequence[Feeds]) -> Iterator[dict[str, Matrix]]:
+    def _activations(self, batches: Sequence[Feeds]) -> Iterator[dict[str, Matrix]]:
         """For each batch the values at the products' inputs, by name."""
-        model = component_files.load_one(folder, self._component)
+        model = component_files.load_one(self._fp32, self._component)
         inner = {product.x.name or "": product.x for product in products(model.graph)}
         model.graph.outputs[:] = list(inner.values())
         options = ort.SessionOptions()

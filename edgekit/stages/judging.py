@@ -15,9 +15,10 @@ from edgekit.spec.manifest import Variant
 from edgekit.spec.parity import Parity
 from edgekit.spec.provider import CPU
 from edgekit.stages import elsewhere, evaluate, package, recipes, weights
-from edgekit.stages.bench import Base, Bench
+from edgekit.stages.bench import Bench
 from edgekit.stages.evidence import Trial
 from edgekit.stages.recipes import Recipe
+from edgekit.stages.start import Start
 
 # A self-test on another CPU may differ this much from the build machine's worst golden case.
 SELF_TEST_SLACK: Mapping[str, float] = {"float32": 1e-4, "float16": 5e-3, "int8": 5e-3, "int4": 1e-2}
@@ -30,8 +31,8 @@ def check_export(bench: Bench, targets: tuple[str, ...]) -> None:
         ExportError: They do not answer like the original.
     """
     variant = package.describe(recipes.FP32, targets, bench.contents.components)
-    draft = bench.folder / "drafts" / bench.base(targets).fp32.name
-    package.draft(bench.contents, [(variant, bench.base(targets).fp32)], draft)
+    draft = bench.folder / "drafts" / bench.start(targets).folder.name
+    package.draft(bench.contents, [(variant, bench.start(targets).folder)], draft)
     with open_variant(Bundle.open(draft), variant, provider=CPU) as model:
         evaluate.check_export(model, bench.setting.answers)
 
@@ -41,13 +42,12 @@ def try_recipe(bench: Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[
     provider = bench.contents.targets[targets[0]].execution_provider
     variant = package.describe(recipe, targets, bench.contents.components, provider)
     files = bench.folder / "work" / variant.name
-    base = bench.base(targets)
+    start = bench.start(targets)
     try:
-        moments = base.moments if recipe.calibrated else None
-        changed = recipes.make(recipe, base.fp32, base.calibrations, files, moments)
+        made = recipes.make(recipe, start, files)
     except ExportError as error:  # this recipe does not fit the architecture: a reason to climb, not to stop
         return variant, _left(recipe, variant, error)
-    report = weights.compare_weights(files, base.fp32, moments)
+    report = weights.compare_weights(files, made.start.folder, made.moments)
     draft = bench.folder / "drafts" / variant.name
     here = provider if provider in bench.setting.host.providers else CPU
     judged, judged_files = (
@@ -63,11 +63,11 @@ def try_recipe(bench: Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[
                 model,
                 bench.setting.answers,
                 bench.budgets[recipe.precision],
-                report.checks(saturating_target=saturating),
+                (*made.checks, *report.checks(saturating_target=saturating)),
             )
             worst = model.self_test().worst
     except HostError as error:  # ONNX Runtime does not open or run every file that a pass can write
-        return variant, _left(recipe, variant, error, changed)
+        return variant, _left(recipe, variant, error, made.changed)
     if here != provider:
         parity = elsewhere.unproven(parity, provider)
     accepted = math.floor((worst - SELF_TEST_SLACK[recipe.precision]) * 1e4) / 1e4
@@ -78,8 +78,8 @@ def try_recipe(bench: Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[
         runs_anywhere=provider == CPU and not report.saturates,
     )
     size = sum(path.stat().st_size for path in files.iterdir())
-    overflow = _overflow(base) if recipe.precision == recipes.FP16.precision else {}
-    return variant, Trial(recipe.name, variant.name, recipe.precision, targets, changed, size, parity, overflow)
+    overflow = _overflow(start) if recipe.precision == recipes.FP16.precision else {}
+    return variant, Trial(recipe.name, variant.name, recipe.precision, targets, made.changed, size, parity, overflow)
 
 
 def _left(recipe: Recipe, variant: Variant, error: ExportError | HostError, changed: str = "") -> Trial:
@@ -89,5 +89,5 @@ def _left(recipe: Recipe, variant: Variant, error: ExportError | HostError, chan
     return Trial(recipe.name, variant.name, recipe.precision, variant.targets, changed, 0, parity, ran=ran)
 
 
-def _overflow(base: Base) -> dict[str, Any]:
-    return {name: calibration.overflow.to_json() for name, calibration in base.calibrations.items()}
+def _overflow(start: Start) -> dict[str, Any]:
+    return {name: calibration.overflow.to_json() for name, calibration in start.calibrations.items()}

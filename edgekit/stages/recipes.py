@@ -15,6 +15,7 @@ from typing import Final
 import onnx_ir as ir
 
 from edgekit.errors import UsageError
+from edgekit.spec.parity import Check
 from edgekit.spec.provider import CPU, PROVIDERS
 from edgekit.spec.reader import nearest
 from edgekit.stages import component_files
@@ -24,9 +25,8 @@ from edgekit.stages.column_rounding import calibrated_columns
 from edgekit.stages.generating import Blocks, quantize_components
 from edgekit.stages.half import to_half
 from edgekit.stages.moments import CalibratedRounding, Moments
-from edgekit.stages.outliers import split_outliers
 from edgekit.stages.quantize import quantize_embeddings, quantize_products
-from edgekit.stages.smooth import smooth
+from edgekit.stages.start import Start
 from edgekit.stages.static_int8 import quantize_static
 
 
@@ -38,9 +38,8 @@ class Recipe:
         name: For people and ``--recipe``, for example ``int8-dynamic+smooth``.
         precision: Of its products; names the parity budget.
         products: ``dynamic``, ``static``, ``blockwise`` or empty for float.
-        smooth: Whether activation outliers move into the weights first.
-        spare: Share of the products, the most sensitive ones, that stays in float. Needs ``smooth``: sensitivity is
-            measured on the smoothed graph.
+        smooth: Whether the ranges of activations move into the weights first.
+        spare: Share of the products, the most sensitive ones, that stays in float.
         bits: Of a weight, where the products are blockwise.
         block: Inputs that share a scale there.
         generates: How the components of a generating model are stored, embedding tables and the head, tied or not,
@@ -165,41 +164,54 @@ def check_name(name: str | None) -> None:
         ladder(name)
 
 
-def make(
-    recipe: Recipe,
-    fp32: Path,
-    calibrations: Mapping[str, Calibration],
-    folder: Path,
-    moments: Moments | None = None,
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The files of a variant.
+
+    Attributes:
+        start: The float graphs that its numbers come from: the original's, or those with smoothed inputs.
+        moments: Of these products' inputs, where the recipe's rounding is calibrated.
+        changed: What was done, for the evidence, such as ``36 products smoothed, 36 products int8``.
+        checks: That smoothing changed no answer, where there was any.
+    """
+
+    start: Start
+    moments: Moments | None
+    changed: str
+    checks: tuple[Check, ...] = ()
+
+
+def make(recipe: Recipe, start: Start, folder: Path) -> Made:
     """Make a variant's files.
 
     Args:
         recipe: What to do.
-        fp32: Folder of the float graphs.
-        calibrations: By component, to measure what the recipe asks for.
+        start: The float graphs, and what is measured on them.
         folder: Where the graphs and their weights go.
-        moments: Of the products' inputs, for a recipe that is ``calibrated``; it rounds to the nearest without.
-
-    Returns:
-        What was changed, for the evidence, such as ``36 products smoothed, 36 products int8``.
 
     Raises:
         ExportError: A pass found nothing to do.
     """
-    models = component_files.load(fp32)
     done: dict[str, int] = {}
-    for what, count in _changes(recipe, models, calibrations, moments):
+    checks: tuple[Check, ...] = ()
+    if recipe.smooth:
+        smoothed = start.smoothed_without_outliers if recipe.calibrated else start.smoothed
+        start, checks = smoothed.start, (smoothed.check,)
+        done.update(smoothed.changed)
+    models = component_files.load(start.folder)
+    moments = start.moments if recipe.calibrated else None
+    for what, count in _changes(recipe, models, start.calibrations, moments):
         done[what] = done.get(what, 0) + count
     component_files.save(models, folder)
-    return ", ".join(f"{count} {what}" for what, count in done.items() if count) or "nothing changed"
+    changed = ", ".join(f"{count} {what}" for what, count in done.items() if count) or "nothing changed"
+    return Made(start, moments, changed, checks)
 
 
 def _changes(
     recipe: Recipe, models: Mapping[str, ir.Model], calibrations: Mapping[str, Calibration], moments: Moments | None
 ) -> Iterator[tuple[str, int]]:
     if recipe.generates is not None:
-        rounding = CalibratedRounding(moments) if recipe.calibrated and moments is not None else None
+        rounding = CalibratedRounding(moments) if moments is not None else None
         yield from quantize_components(models, recipe.generates, rounding)
         return
     for component, model in models.items():
@@ -209,16 +221,12 @@ def _changes(
 def _change(
     recipe: Recipe, model: ir.Model, calibration: Calibration, moments: Moments | None
 ) -> Iterator[tuple[str, int]]:
-    rounding = calibrated_columns(moments) if recipe.calibrated and moments is not None else None
-    if recipe.smooth:
-        if rounding is not None:
-            yield "products with outliers in float", split_outliers(model, calibration.ranges)
-        yield "products smoothed", smooth(model, calibration.ranges)
     if recipe.precision == "float16":
         yield from to_half(model, calibration.overflow).items()
     if recipe.products == "static":
         yield "products int8 with static ranges", quantize_static(model, calibration.static_scales(model))
     elif recipe.products == "dynamic":
+        rounding = calibrated_columns(moments) if moments is not None else None
         spared = _most_sensitive(calibration, recipe.spare) if recipe.spare else ()
         yield "products int8", quantize_products(model, spare=spared, rounding=rounding)
         if spared:

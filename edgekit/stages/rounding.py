@@ -14,6 +14,7 @@ What comes out can be checked without knowing how it was found: see :func:`error
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,9 @@ DAMPING: Final = 0.01  # of the mean second moment, added to all: unseen directi
 SHRINKS: Final = tuple(1 - 0.05 * step for step in range(9))  # of a block's range, tried for the least error
 ROWS_AT_ONCE: Final = 8192
 LAZY: Final = 128  # columns between two updates of all others, so that most work is matrix products
+
+Limits = Callable[[int, Matrix], tuple[Matrix | int, Matrix | int]]
+"""From an input's place and the integers (inputs, outputs) of those before it, its lowest and highest integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +73,14 @@ def round_calibrated(rows: Matrix, bits: int, block: int, moment: Matrix) -> Rou
         block: Inputs that share a scale.
         moment: Second moment of the inputs, :func:`damped`, float32 (inputs, inputs).
     """
-    upper = np.asarray(np.linalg.cholesky(np.linalg.inv(moment.astype(np.float64))).T, np.float32)
+    upper = inverse_factor(moment)
     weights = np.diag(moment)
     parts = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
         chunk = rows[start : start + ROWS_AT_ONCE]
         fitted = _fitted(chunk, bits, block, weights)
-        sequential = Rounded(_sequential(chunk, fitted.scales, bits, upper), fitted.scales)
-        best = _better(chunk, sequential, plain(chunk, bits, block), moment)
+        found = sequential(chunk, fitted.scales, upper, lambda *_: _limits(bits))
+        best = _better(chunk, Rounded(found, fitted.scales), plain(chunk, bits, block), moment)
         parts.append(_descend(chunk, best, bits, block, moment))
     return Rounded(np.concatenate([one.integers for one in parts]), np.concatenate([one.scales for one in parts]))
 
@@ -131,10 +135,19 @@ def _fitted(rows: Matrix, bits: int, block: int, weights: Matrix) -> Rounded:
     return Rounded(integers.reshape(rows.shape), scales)
 
 
-def _sequential(rows: Matrix, scales: Matrix, bits: int, upper: Matrix) -> Matrix:
-    """Integers rounded one input after another, those to come making up for the errors so far."""
-    low, high = _limits(bits)
-    left = np.ascontiguousarray(rows.T)  # (inputs, outputs), so that an input is one stretch of memory
+def sequential(rows: Matrix, scales: Matrix, upper: Matrix, limits: Limits) -> Matrix:
+    """Integers rounded one input after another, those to come making up for the errors so far (GPTQ).
+
+    Args:
+        rows: float32 (outputs, inputs).
+        scales: float32 (outputs, blocks).
+        upper: Upper Cholesky factor of the inputs' inverse second moment, float32 (inputs, inputs).
+        limits: Of the integers.
+
+    Returns:
+        int8 (outputs, inputs).
+    """
+    left = np.array(rows.T, np.float32, order="C")  # (inputs, outputs), so that an input is one stretch of memory
     steps = np.ascontiguousarray(scales.T)
     block = len(left) // len(steps)
     integers = np.empty(left.shape, np.int8)
@@ -143,13 +156,18 @@ def _sequential(rows: Matrix, scales: Matrix, bits: int, upper: Matrix) -> Matri
         errors = np.empty((stop - start, left.shape[1]), np.float32)
         for place in range(start, stop):
             scale = steps[place // block]
-            chosen = np.clip(np.rint(left[place] / scale), low, high)
+            chosen = np.clip(np.rint(left[place] / scale), *limits(place, integers))
             integers[place] = chosen
             error = (left[place] - chosen * scale) / upper[place, place]
             errors[place - start] = error
             left[place + 1 : stop] -= upper[place, place + 1 : stop, None] * error
         left[stop:] -= upper[start:stop, stop:].T @ errors
     return np.ascontiguousarray(integers.T)
+
+
+def inverse_factor(moment: Matrix) -> Matrix:
+    """What :func:`sequential` carries errors on by, from a second moment that is :func:`damped`."""
+    return np.asarray(np.linalg.cholesky(np.linalg.inv(moment.astype(np.float64))).T, np.float32)
 
 
 def _better(rows: Matrix, first: Rounded, second: Rounded, moment: Matrix) -> Rounded:

@@ -15,9 +15,10 @@ from edgekit.runtime.session import onnxruntime_version
 from edgekit.spec.progress import Progress
 from edgekit.spec.provider import CPU
 from edgekit.stages import kept_trials, package, predicted_gain, search
-from edgekit.stages.bench import Base, Bench
+from edgekit.stages.bench import Bench
 from edgekit.stages.judging import try_recipe
 from edgekit.stages.recipes import Recipe
+from edgekit.stages.start import Start
 
 
 def run_search(
@@ -33,7 +34,7 @@ def run_search(
     host = bench.setting.host
     devices = [bench.contents.targets[name] for name in targets]
     here = any(not one.missing_on(host.architecture, host.cpu_features, host.providers) for one in devices)
-    predicted = _predict(bench.base(targets)) if here and provider == CPU else None
+    predicted = _predict(bench.start(targets)) if here and provider == CPU else None
     if predicted:
         progress.note(f"before quantizing: {predicted}")
     found = []
@@ -54,12 +55,12 @@ def run_search(
     return replace(search.choose(found, objective), predicted=predicted)
 
 
-def _predict(base: Base) -> predicted_gain.Prediction | None:
+def _predict(start: Start) -> predicted_gain.Prediction | None:
     """Of a model of one graph; what a model that generates gains depends on its steps, which are timed."""
-    if len(base.feeds) != 1:
+    if len(start.feeds) != 1:
         return None
-    ((component, batches),) = base.feeds.items()
-    return predicted_gain.predict(base.fp32, component, batches[0]) if batches else None
+    ((component, batches),) = start.feeds.items()
+    return predicted_gain.predict(start.folder, component, batches[0]) if batches else None
 
 
 def _timed(bench: Bench, found: Sequence[search.Candidate]) -> list[search.Candidate]:
@@ -80,8 +81,8 @@ def what_trials_follow_from(bench: Bench) -> Iterator[str]:
     yield from (__version__, onnxruntime_version(), setting.task, setting.data.sha256, setting.host.cpu_name)
     yield repr(sorted((name, repr(budget)) for name, budget in bench.budgets.items()))
     yield hashlib.sha256(write_golden(setting.task, bench.contents.golden)).hexdigest()  # tokenizer and pooling too
-    for provider, base in bench.bases.items():
+    for provider, start in bench.starts.items():
         yield provider
-        for path in sorted(base.fp32.iterdir()):
+        for path in sorted(start.folder.iterdir()):
             with path.open("rb") as stream:
                 yield hashlib.file_digest(stream, "sha256").hexdigest()

@@ -27,15 +27,12 @@ from edgekit.stages import (
     blockwise,
     component_files,
     half,
-    outliers,
     overflow,
     quantize,
-    smooth,
     static_int8,
 )
-from edgekit.stages.column_rounding import smoothed_moment
 from edgekit.stages.moments import Moments
-from edgekit.stages.products import OUTLIERS, Matrix, constant
+from edgekit.stages.products import Matrix, constant
 from edgekit.stages.rounded_weights import RoundingReport, check_columns, check_rounding
 
 # Half a step, and the rounding of two float32 operations on values up to 127 steps.
@@ -83,7 +80,7 @@ def compare_weights(variant: Path, fp32: Path, moments: Moments | None = None) -
 
     Args:
         variant: Folder of the shipped files.
-        fp32: Folder of the float graphs.
+        fp32: Folder of the float graphs that it was made from.
         moments: What the variant's rounding was calibrated with; weights that it has none of, and all where None, are
             held to half a step.
 
@@ -121,16 +118,12 @@ def _compare(model: ir.Model, float_graph: ir.Graph, moments: Moments | None) ->
             if not unchanged:
                 changed.append(name)
             continue
-        left = _without_outliers(name, array, found)
-        if left is None:
-            changed.append(name)
-            continue
-        checked = _columns(model.graph, name, left, found, moments) or _rounding(name, array, found, moments)
+        checked = _columns(name, array, found, moments) or _rounding(name, array, found, moments)
         if checked is not None:
             rounding = rounding.joined(checked)
             quantized += 1
             continue
-        distance = _distance(model.graph, name, left, found)
+        distance = _distance(model.graph, name, array, found)
         if distance is None:
             changed.append(name)
             continue
@@ -140,7 +133,7 @@ def _compare(model: ir.Model, float_graph: ir.Graph, moments: Moments | None) ->
     known = {name + suffix for name in original for suffix in _SUFFIXES}
     known |= {form for name, array in original.items() for form, _ in _copies(name, array)}
     known |= {name for name, array in found.items() if _is_static(name, array)}
-    changed += [name for name in found if name not in known and not name.endswith((smooth.SUFFIX, block_tables.FACTOR))]
+    changed += [name for name in found if name not in known and not name.endswith(block_tables.FACTOR)]
     return WeightReport(worst, worst_name, quantized, same, tuple(changed), _largest_pair(model.graph), rounding)
 
 
@@ -164,33 +157,14 @@ def _rounding(
 
 
 def _columns(
-    graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, Matrix], moments: Moments | None
+    name: str, original: Matrix, found: Mapping[str, Matrix], moments: Moments | None
 ) -> RoundingReport | None:
     """What calibrated rounding did to a weight of int8 columns; None where it did not."""
-    moment = moments.measured(name) if moments is not None else None
-    stored = name + smooth.SMOOTHED if name + smooth.SMOOTHED + _INT8.integers in found else name
-    integers, scale = found.get(stored + _INT8.integers), found.get(stored + _INT8.scale)
+    moment = moments.of(name) if moments is not None else None
+    integers, scale = found.get(name + _INT8.integers), found.get(name + _INT8.scale)
     if moment is None or integers is None or scale is None:
         return None
-    if stored == name:
-        return check_columns(original, integers, scale, smoothed_moment(moment, None))
-    factor = _smoothing(graph, stored)[:, 0]
-    return check_columns(smooth.into_weights(original, factor), integers, scale, smoothed_moment(moment, factor))
-
-
-def _without_outliers(name: str, original: Matrix, found: Mapping[str, Matrix]) -> Matrix | None:
-    """A weight with zeros in the rows that are kept in float beside it; None if those are not the original's."""
-    beside, places = found.get(name + OUTLIERS), found.get(name + outliers.PLACES)
-    if beside is None or places is None:
-        return original if beside is places else None
-    rows = len(original)
-    if places.ndim != 1 or len(set(places.tolist())) != len(places) or not ((places >= 0) & (places < rows)).all():
-        return None
-    if not np.array_equal(beside, original[places]):
-        return None
-    left = original.copy()
-    left[places] = 0
-    return left
+    return check_columns(original, integers, scale, moment)
 
 
 def _twin_is_same(stored: str, found: Mapping[str, Matrix]) -> bool:
@@ -225,37 +199,33 @@ def _is_static(name: str, array: Matrix) -> bool:
 
 def _distance(graph: ir.Graph, name: str, original: Matrix, found: Mapping[str, Matrix]) -> float | None:
     """Largest distance in steps, or None if the constant is in no form known here."""
-    stored = name + smooth.SMOOTHED if _stored_as(name + smooth.SMOOTHED, found) else name
-    factor = _smoothing(graph, stored) if stored != name else np.float32(1)
-    if stored in found:  # smoothed and then spared: exact but for one rounding
-        return float(np.abs(found[stored] * factor - original).max() / max(np.abs(original).max(), 1e-30) * 127)
-    form = _stored_as(stored, found)
+    form = _stored_as(name, found)
     if form is None:
         return None
-    scale = found[stored + form.scale].astype(np.float64)
+    scale = found[name + form.scale].astype(np.float64)
     if not np.isfinite(scale).all() or (scale <= 0).any():
         return float("inf")
     if form is _BLOCKS:
-        integers = found[stored + form.integers]
+        integers = found[name + form.integers]
         # Two numbers share a byte where the blocks have half the weight's bytes.
         bits = 8 * integers[0].size // original.shape[0]
         values = blockwise.dequantize(integers, scale, bits)
         step = np.repeat(scale, integers.shape[2] * 8 // bits, axis=1).T
     elif form in (_ROWS, _ROW_BLOCKS):
-        integers = block_tables.signed_rows(found[stored + form.integers], scale, original.shape[1])
+        integers = block_tables.signed_rows(found[name + form.integers], scale, original.shape[1])
         values = (integers * scale[..., None]).reshape(len(scale), -1)
         step = np.repeat(scale, values.shape[1] // scale.shape[1], axis=1)
-        if form is _ROWS and not _twin_is_same(stored, found):
+        if form is _ROWS and not _twin_is_same(name, found):
             return float("inf")
     else:
-        integers = found[stored + form.integers]
-        scale = _along_outputs(graph, stored + form.integers, scale, integers.ndim)
+        integers = found[name + form.integers]
+        scale = _along_outputs(graph, name + form.integers, scale, integers.ndim)
         values = integers.astype(np.float64) * scale
         step = np.broadcast_to(scale, values.shape)
     if values.shape != original.shape:
         raise ExportError(f"{name}: stored with shape {values.shape}, the original has {original.shape}")
-    off = np.abs(values * factor - original)
-    return float(np.divide(off, step * factor, out=np.where(off > 0, np.inf, 0.0), where=step * factor > 0).max())
+    off = np.abs(values - original)
+    return float(np.divide(off, step, out=np.where(off > 0, np.inf, 0.0), where=step > 0).max())
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,16 +239,10 @@ _BLOCKS: Final = _Form(blockwise.QUANTIZED, blockwise.SCALE)
 _ROWS: Final = _Form(block_tables.ROWS, block_tables.SCALE)
 _ROW_BLOCKS: Final = _Form(block_tables.BLOCKS, block_tables.SCALE)
 _FORMS: Final = (_INT8, _BLOCKS, _ROWS, _ROW_BLOCKS)
-_SUFFIXES: Final = tuple(
-    smoothed + part
-    for smoothed in ("", smooth.SMOOTHED)
-    for part in ("", OUTLIERS, outliers.PLACES, *(suffix for form in _FORMS for suffix in (form.integers, form.scale)))
-)
+_SUFFIXES: Final = ("", *(suffix for form in _FORMS for suffix in (form.integers, form.scale)))
 
 
 def _stored_as(name: str, found: Mapping[str, Matrix]) -> _Form | None:
-    if name in found:
-        return _INT8
     for form in _FORMS:
         if name + form.integers in found:
             if name + form.scale not in found:
@@ -293,24 +257,6 @@ def _along_outputs(graph: ir.Graph, integers: str, scale: Matrix, rank: int) -> 
     if node.op_type != "DequantizeLinear" or scale.ndim != 1:
         return scale
     return scale.reshape([-1 if axis == node.attributes.get_int("axis", 1) else 1 for axis in range(rank)])
-
-
-def _smoothing(graph: ir.Graph, stored: str) -> Matrix:
-    """The factor, (inputs, 1), that the graph multiplies this weight's activation by, found by walking up from it."""
-    for suffix in ("", quantize.QUANTIZED, blockwise.QUANTIZED):
-        if stored + suffix in graph.initializers:
-            (node, _), *_ = graph.initializers[stored + suffix].uses()
-            if node.op_type == "DequantizeLinear":
-                (node, _), *_ = node.outputs[0].uses()
-            value = node.inputs[0]
-            while value is not None and (producer := value.producer()) is not None:
-                factor = producer.inputs[-1]
-                if producer.op_type == "Mul" and factor is not None and (factor.name or "").endswith(smooth.SUFFIX):
-                    return constant(factor)[:, None]
-                if producer.op_type not in ("DynamicQuantizeLinear", "QuantizeLinear", "DequantizeLinear"):
-                    break
-                value = producer.inputs[0]
-    raise ExportError(f"{stored}: no smoothing factor stands before its product")
 
 
 def _largest_pair(graph: ir.Graph) -> int:

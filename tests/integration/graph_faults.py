@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.stages import component_files
-from edgekit.stages.products import constant, initializer
+from edgekit.stages.products import constant, initializer, products
 
 Fault = Callable[[ir.Model], None]
 
@@ -40,15 +40,20 @@ def names(model: ir.Model, ending: str) -> list[str]:
 def change(ending: str, edit: Callable[[np.ndarray], np.ndarray], *, which: int = 0) -> Fault:
     """Edit the constant whose name has that ending; ``which`` of them."""
 
-    def fault(model: ir.Model) -> None:
-        name = names(model, ending)[which]
-        before = constant(model.graph.initializers[name])
-        after = edit(before.copy())
-        assert after.dtype == before.dtype
-        assert not np.array_equal(before, after, equal_nan=True), "the fault changed nothing"
-        set_constant(model, name, after)
+    return lambda model: _edit(model, names(model, ending)[which], edit)
 
-    return fault
+
+def change_product(edit: Callable[[np.ndarray], np.ndarray]) -> Fault:
+    """Edit the first whole weight that a product reads in float."""
+    return lambda model: _edit(model, next(products(model.graph)).name, edit)
+
+
+def _edit(model: ir.Model, name: str, edit: Callable[[np.ndarray], np.ndarray]) -> None:
+    before = constant(model.graph.initializers[name])
+    after = edit(before.copy())
+    assert after.dtype == before.dtype
+    assert not np.array_equal(before, after, equal_nan=True), "the fault changed nothing"
+    set_constant(model, name, after)
 
 
 def scaled_by(factor: float, *, column: int | None = None) -> Callable[[np.ndarray], np.ndarray]:

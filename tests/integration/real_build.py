@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,13 @@ from edgekit.spec.parity import BUDGETS, Check, Parity
 from edgekit.spec.progress import Silent
 from edgekit.spec.provider import CPU
 from edgekit.stages import evaluate, package
-from edgekit.stages.calibrate import Calibration
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.evidence import Setting
-from edgekit.stages.moments import Moments
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import Recipe
 from edgekit.stages.reference import Feeds
+from edgekit.stages.start import Start
+from edgekit.stages.weights import WeightReport, compare_weights
 
 # For planted faults, which are gross: few texts, and room for the wider interval that they give.
 FEW = 300
@@ -42,7 +43,7 @@ class Built:
 
     ``contents`` is what the pipeline packaged and ``batches`` what it calibrated with; ``files`` has the
     folder of each variant it made and, as ``float-cpu``, that of the graphs they were made from; ``setting``
-    is what its evidence tells of the build, ``moments`` those of the products' inputs on ``batches``.
+    is what its evidence tells of the build.
     """
 
     result: BuildResult
@@ -50,11 +51,21 @@ class Built:
     batches: Sequence[Feeds]
     files: Mapping[str, Path]
     setting: Setting
-    moments: Moments
 
-    def moments_of(self, recipe: Recipe) -> Moments | None:
-        """What the recipe's rounding was calibrated with, if it was."""
-        return self.moments if recipe.calibrated else None
+    def report(self, recipe: Recipe, files: Path) -> WeightReport:
+        """What the weight check says of a recipe's files, held against what they were made from."""
+        start = self.smoothed if recipe.smooth else self.start
+        return compare_weights(files, start.folder, start.moments if recipe.calibrated else None)
+
+    @cached_property
+    def start(self) -> Start:
+        """What the pipeline's recipes started from, measured again."""
+        return Start(self.fp32, {"model": self.batches})
+
+    @cached_property
+    def smoothed(self) -> Start:
+        """What those started from that smooth and calibrate."""
+        return Start(self.files["float-cpu-smoothed-outliers"], {"model": self.batches})
 
     @property
     def bundle(self) -> Path:
@@ -68,9 +79,12 @@ class Built:
     def shipped(self) -> Variant:
         return self.result.manifest.variants[0]
 
-    def quick_calibration(self, work: Path) -> dict[str, Calibration]:
-        """On few texts: for recipes whose weights are looked at, not their answers."""
-        return {"model": Calibration(self.fp32, "model", self.batches[:QUICK_TEXTS], work)}
+    def quick_start(self, work: Path) -> Start:
+        """Measured on few texts: for recipes whose weights are looked at, not their answers."""
+        folder = work / self.fp32.name
+        if not folder.exists():
+            shutil.copytree(self.fp32, folder)  # measurements go beside it
+        return Start(folder, {"model": self.batches[:QUICK_TEXTS]})
 
 
 def build_minilm(folder: Path) -> Built:
@@ -89,9 +103,7 @@ def build_minilm(folder: Path) -> Built:
         result = build(BuildRequest("minilm", catalog.expand_targets([catalog.ALL]), folder / "bundle"), Silent())
     (bench,) = benches
     files = {path.name: path for path in kept.iterdir() if (path / "model.onnx").is_file()}
-    batches = bench.bases[CPU].calibrations["model"]._batches
-    moments = Moments(files["float-cpu"], {"model": batches}, folder / "moments")
-    return Built(result, bench.contents, batches, files, bench.setting, moments)
+    return Built(result, bench.contents, bench.starts[CPU].feeds["model"], files, bench.setting)
 
 
 def few(answers: Answers) -> Answers:

@@ -10,6 +10,7 @@ from edgekit.stages import component_files, recipes, weights
 from edgekit.stages.export import export
 from edgekit.stages.generation_defaults import decoder_layers
 from edgekit.stages.generation_parts import cache_argument, generation_parts
+from edgekit.stages.start import Start
 
 from .tiny_generators import CONFIGS, NEW_TOKENS, Loop, asked, greedy, tiny_model
 
@@ -81,7 +82,7 @@ def test_weights_are_named_as_in_the_checkpoint(exported):
 def test_quantized_components_share_their_weights(exported, tmp_path):
     model, folder = exported
     recipe = recipes.ladder("int8-blockwise", ("prefill", "decode"))[0]
-    recipes.make(recipe, folder, dict.fromkeys(component_files.load(folder)), tmp_path)
+    recipes.make(recipe, Start(folder, {}), tmp_path)
     report = weights.compare_weights(tmp_path, folder)
     assert report.quantized
     assert all(check.passed for check in report.checks(saturating_target=True))

@@ -14,8 +14,9 @@ from edgekit.runtime import load
 from edgekit.spec.parity import BUDGETS
 from edgekit.spec.progress import Silent
 from edgekit.stages import component_files, recipes
-from edgekit.stages.bench import Base, Bench
+from edgekit.stages.bench import Bench
 from edgekit.stages.half import to_half
+from edgekit.stages.start import Start
 
 from .real_build import few
 
@@ -37,9 +38,9 @@ def exported(minilm, monkeypatch):
             setting=dataclasses.replace(
                 minilm.setting, answers=answers, targets=targets, allow_unproven=request.allow_unproven
             ),
-            bases={
-                target.execution_provider: Base.of(
-                    target.execution_provider, minilm.fp32, {"model": minilm.batches[:CALIBRATED]}
+            starts={
+                target.execution_provider: Start(
+                    minilm.fp32, {"model": minilm.batches[:CALIBRATED]}, target.execution_provider
                 )
                 for target in targets.values()
             },

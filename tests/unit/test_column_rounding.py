@@ -1,5 +1,7 @@
 """int8 columns rounded by what they do to outputs, and channels that leave the int8 product."""
 
+import dataclasses
+
 import numpy as np
 import onnx_ir as ir
 import onnxruntime
@@ -7,14 +9,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.stages import component_files
-from edgekit.stages.calibrate import Calibration
-from edgekit.stages.column_rounding import round_columns, smoothed_moment
-from edgekit.stages.moments import Moments
+from edgekit.stages.column_rounding import round_columns
 from edgekit.stages.outliers import CHANNELS, split_outliers
 from edgekit.stages.products import OUTLIERS, constant, products
 from edgekit.stages.quantize import PAIR_LIMIT, column_scales, pair_sums, symmetric
 from edgekit.stages.recipes import LADDER, make
-from edgekit.stages.rounding import output_errors
+from edgekit.stages.rounding import damped, output_errors
+from edgekit.stages.start import Start
 from edgekit.stages.weights import compare_weights
 
 WIDTH, OUTPUTS, ROWS = 64, 24, 400
@@ -61,7 +62,7 @@ def answer(path, x):
 
 def test_rounded_columns_leave_less_error_than_the_nearest_and_never_saturate():
     x, matrix = activations(outliers=False), weight()
-    moment = smoothed_moment(x.T @ x / ROWS, None)
+    moment = damped(x.T @ x / ROWS)
     nearest, scale = symmetric(matrix, column_scales(matrix))
     rounded = round_columns(matrix, nearest, scale, moment)
     rows = np.ascontiguousarray(matrix.T)
@@ -78,17 +79,15 @@ def test_a_pair_that_would_saturate_is_held_back():
     x = activations(outliers=False)
     matrix = np.tile(np.float32(1), (WIDTH, OUTPUTS)) * np.linspace(0.98, 1, WIDTH, dtype=np.float32)[:, None]
     nearest, scale = symmetric(matrix, column_scales(matrix))
-    rounded = round_columns(matrix, nearest, scale * np.float32(0.97), smoothed_moment(x.T @ x / ROWS, None))
+    rounded = round_columns(matrix, nearest, scale * np.float32(0.97), damped(x.T @ x / ROWS))
     assert pair_sums(rounded.integers.T).max() <= PAIR_LIMIT
 
 
 def test_inputs_that_no_weight_reads_are_left_at_zero():
     x, matrix = activations(outliers=False), weight()
-    matrix[5] = 0
-    factor = np.ones(WIDTH, np.float32)
-    factor[5] = 0
+    matrix[5] = x[:, 5] = 0
     nearest, scale = symmetric(matrix, column_scales(matrix))
-    rounded = round_columns(matrix, nearest, scale, smoothed_moment(x.T @ x / ROWS, factor))
+    rounded = round_columns(matrix, nearest, scale, damped(x.T @ x / ROWS))
     assert not rounded.integers[:, 5].any()
 
 
@@ -96,8 +95,9 @@ def test_outliers_leave_the_product_and_no_answer_changes(tmp_path):
     x = activations()
     model = graph()
     component_files.save({"model": model}, tmp_path / "before")
-    assert split_outliers(model, {"x": np.abs(x).max(axis=0)}) == 1
+    assert split_outliers(model, {"x": (x.min(axis=0), x.max(axis=0))}) == 1
     component_files.save({"model": model}, tmp_path / "after")
+    assert [value.name for value in model.graph.outputs] == ["y"]
     places = constant(model.graph.initializers["w.channels"])
     assert {3, 17, 40, 41} <= set(places)
     assert len(places) == CHANNELS
@@ -107,10 +107,10 @@ def test_outliers_leave_the_product_and_no_answer_changes(tmp_path):
     assert np.allclose(found, exact, rtol=1e-5, atol=1e-3)
 
 
-@pytest.mark.parametrize("ranges", [{}, {"x": np.ones(WIDTH, np.float32)}])
-def test_a_product_without_outliers_stays_whole(ranges):
+@pytest.mark.parametrize("bounds", [{}, {"x": (-np.ones(WIDTH, np.float32), np.ones(WIDTH, np.float32))}])
+def test_a_product_without_outliers_stays_whole(bounds):
     model = graph()
-    assert split_outliers(model, ranges) == 0
+    assert split_outliers(model, bounds) == 0
     assert OUTLIERS not in "".join(model.graph.initializers)
 
 
@@ -119,16 +119,14 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("columns")
     component_files.save({"model": graph()}, folder / "fp32")
     feeds = [{"x": part[None]} for part in np.split(activations(), 20)]
-    calibrations = {"model": Calibration(folder / "fp32", "model", feeds, folder / "probe")}
-    moments = Moments(folder / "fp32", {"model": feeds}, folder / "moments")
-    changed = make(RECIPE, folder / "fp32", calibrations, folder / "calibrated", moments)
-    make(RECIPE, folder / "fp32", calibrations, folder / "nearest")
-    return folder, moments, changed
+    start = Start(folder / "fp32", {"model": feeds})
+    make(dataclasses.replace(RECIPE, calibrated=False), start, folder / "nearest")
+    return folder, make(RECIPE, start, folder / "calibrated")
 
 
 def test_the_recipe_is_closer_than_smoothing_alone(made):
-    folder, _, changed = made
-    assert changed == "1 products with outliers in float, 1 products smoothed, 1 products int8"
+    folder, how = made
+    assert how.changed == "1 products with outliers in float, 1 products smoothed, 1 products int8"
     x = activations()
     exact = answer(folder / "fp32" / "model.onnx", x)
     error = {
@@ -137,15 +135,12 @@ def test_the_recipe_is_closer_than_smoothing_alone(made):
     assert error["calibrated"] < 0.3 * error["nearest"]
 
 
-def report(folder, moments):
-    return compare_weights(folder, folder.parent / "fp32", moments)
-
-
 def test_healthy_columns_pass_the_weight_check(made):
-    folder, moments, _ = made
-    checks = report(folder / "calibrated", moments).checks(saturating_target=True)
+    folder, how = made
+    report = compare_weights(folder / "calibrated", how.start.folder, how.moments)
+    checks = (*how.checks, *report.checks(saturating_target=True))
     assert {check.name for check in checks if not check.passed} == set()
-    assert report(folder / "calibrated", moments).rounding.weights == 1
+    assert report.rounding.weights == 1
 
 
 def row_negated(array):
@@ -166,11 +161,11 @@ def one_off(array):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("w.smoothed.int8", row_negated),
-        ("w.smoothed.int8", rows_swapped),
-        ("w.smoothed.scale", one_off),
-        ("w.smoothed.scale", lambda scale: scale * np.float32(0.99)),
-        ("w.smoothed.scale", lambda scale: scale * np.float32("nan")),
+        ("w.int8", row_negated),
+        ("w.int8", rows_swapped),
+        ("w.scale", one_off),
+        ("w.scale", lambda scale: scale * np.float32(0.99)),
+        ("w.scale", lambda scale: scale * np.float32("nan")),
         ("w.outliers", one_off),
         ("w.outliers", lambda rows: rows[::-1]),
         ("w.channels", lambda places: places[::-1]),
@@ -180,10 +175,10 @@ def one_off(array):
     ],
 )
 def test_a_planted_fault_is_seen(made, tmp_path, name, change):
-    folder, moments, _ = made
+    folder, how = made
     model = component_files.load_one(folder / "calibrated", "model")
     value = model.graph.initializers[name]
     value.const_value = ir.tensor(np.ascontiguousarray(change(constant(value).copy())), name=name)
     component_files.save({"model": model}, tmp_path / "planted")
-    checks = compare_weights(tmp_path / "planted", folder / "fp32", moments).checks(saturating_target=True)
+    checks = compare_weights(tmp_path / "planted", how.start.folder, how.moments).checks(saturating_target=True)
     assert not all(check.passed for check in checks)

@@ -9,21 +9,21 @@ from edgekit.errors import ExportError, UsageError
 from edgekit.spec.provider import CPU, PROVIDERS
 from edgekit.stages import component_files
 from edgekit.stages.blockwise import dequantize, quantize_blocks
-from edgekit.stages.calibrate import Calibration
 from edgekit.stages.products import constant
 from edgekit.stages.quantize import PAIR_LIMIT, column_scales, pair_sums, quantize_products, symmetric
 from edgekit.stages.recipes import GENERATION_LADDER, LADDER, candidates, check_name, ladder, make
 from edgekit.stages.smooth import smooth
+from edgekit.stages.start import Start
 from edgekit.stages.weights import compare_weights
 
 from .tiny_graph import answers, inputs, relative_error, tiny_graph
 
 
-def ranges(model):
+def bounds(model):
     x = inputs()
     wide = x @ constant(model.graph.initializers["up"])
     scaled = np.tanh(wide) * constant(model.graph.initializers["gain"])
-    return {"x": np.abs(x).max(axis=0), "scaled": np.abs(scaled).max(axis=0)}
+    return {"x": (x.min(axis=0), x.max(axis=0)), "scaled": (scaled.min(axis=0), scaled.max(axis=0))}
 
 
 @settings(max_examples=200)
@@ -59,7 +59,7 @@ def test_quantized_products_answer_like_the_float_ones():
 def test_smoothing_changes_no_answer_and_helps_int8():
     exact = answers(tiny_graph(), inputs())
     smoothed = tiny_graph()
-    assert smooth(smoothed, ranges(smoothed)) == 2
+    assert smooth(smoothed, bounds(smoothed)) == 2
     assert relative_error(answers(smoothed, inputs()), exact) < 1e-5
     plain = tiny_graph()
     quantize_products(plain)
@@ -98,25 +98,25 @@ def test_a_pass_that_finds_nothing_is_an_error():
 
 def saved(folder):
     component_files.save({"model": tiny_graph()}, folder / "fp32")
-    return folder / "fp32", Calibration(folder / "fp32", "model", [{"x": inputs()}], folder / "work")
+    return Start(folder / "fp32", {"model": [{"x": inputs()}]})
 
 
 @pytest.mark.parametrize(
     "recipe", [*LADDER, *GENERATION_LADDER], ids=lambda recipe: f"{recipe.name}-{recipe.generates}"
 )
 def test_every_recipe_writes_weights_that_check_out(recipe, tmp_path):
-    fp32, calibration = saved(tmp_path)
-    changed = make(recipe, fp32, {"model": calibration}, tmp_path / "made")
-    assert changed
-    report = compare_weights(tmp_path / "made", fp32)
-    assert all(check.passed for check in report.checks(saturating_target=True))
+    made = make(recipe, saved(tmp_path), tmp_path / "made")
+    assert made.changed
+    report = compare_weights(tmp_path / "made", made.start.folder, made.moments)
+    assert all(check.passed for check in (*made.checks, *report.checks(saturating_target=True)))
+    assert bool(made.checks) == recipe.smooth
     assert bool(report.quantized) == bool(recipe.products)
 
 
 def test_the_most_sensitive_product_is_the_one_with_the_outlier(tmp_path):
-    _, calibration = saved(tmp_path)
-    assert set(calibration.sensitive) == {"up.smoothed", "down.smoothed"}
-    assert set(calibration.ranges) == {"x", "scaled"}
+    calibration = saved(tmp_path).calibrations["model"]
+    assert set(calibration.sensitive) == {"up", "down"}
+    assert set(calibration.bounds) == {"x", "scaled"}
 
 
 def test_an_unknown_recipe_names_the_nearest():

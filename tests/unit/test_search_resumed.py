@@ -14,10 +14,11 @@ from edgekit.spec.parity import BUDGETS, Check, judge, with_limits
 from edgekit.spec.progress import Silent
 from edgekit.spec.provider import CPU, CPU_ONLY
 from edgekit.stages import package, refusal, search_run
-from edgekit.stages.bench import Base, Bench
+from edgekit.stages.bench import Bench
 from edgekit.stages.evidence import Trial
 from edgekit.stages.package import Contents
 from edgekit.stages.recipes import candidates, ladder
+from edgekit.stages.start import Start
 
 from .tiny_bundle import tiny_manifest
 
@@ -56,9 +57,9 @@ class Played:
             host=Host("arm64", frozenset(), "Example CPU", "linux", CPU_ONLY),
         )
         contents = Contents(None, None, None, (), COMPONENTS, targets)
-        bases = {CPU: Base(fp32, {}, None, {})}
+        starts = {CPU: Start(fp32, {})}
         budgets = with_limits(BUDGETS["vectors"], request.budget)
-        return Bench(contents, setting, bases, folder, budgets)
+        return Bench(contents, setting, starts, folder, budgets)
 
     def _try(self, bench, recipe, targets):
         if recipe.name == self.interrupt_at:

@@ -7,9 +7,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.errors import ExportError
 from edgekit.stages import component_files
-from edgekit.stages.calibrate import Calibration
 from edgekit.stages.products import constant
 from edgekit.stages.recipes import STATIC_LADDER, make
+from edgekit.stages.start import Start
 from edgekit.stages.static_int8 import activation_scales, quantize_static
 from edgekit.stages.weights import compare_weights
 
@@ -56,11 +56,10 @@ def test_smoothing_helps_static_ranges_too(tmp_path):
     component_files.save({"model": tiny_graph()}, tmp_path / "fp32")
     errors = {}
     for recipe in STATIC:
-        calibration = Calibration(tmp_path / "fp32", "model", [{"x": inputs()}], tmp_path / "work")
-        make(recipe, tmp_path / "fp32", {"model": calibration}, tmp_path / recipe.variant_name)
+        made = make(recipe, Start(tmp_path / "fp32", {"model": [{"x": inputs()}]}), tmp_path / recipe.variant_name)
         model = component_files.load_one(tmp_path / recipe.variant_name, "model")
         errors[recipe.smooth] = relative_error(run(model, {"x": inputs()}, **AS_WRITTEN), exact)
-        report = compare_weights(tmp_path / recipe.variant_name, tmp_path / "fp32")
+        report = compare_weights(tmp_path / recipe.variant_name, made.start.folder)
         assert all(check.passed for check in report.checks(saturating_target=False))
         assert report.quantized == 2
     assert errors[True] < 0.6 * errors[False]

@@ -6,9 +6,9 @@ import pytest
 
 from edgekit.errors import ExportError
 from edgekit.stages import component_files
-from edgekit.stages.calibrate import Calibration
 from edgekit.stages.products import constant
 from edgekit.stages.recipes import LADDER, make
+from edgekit.stages.start import Start
 from edgekit.stages.weights import compare_weights
 
 from .tiny_graph import inputs, tiny_graph
@@ -21,10 +21,14 @@ BLOCKS = next(recipe for recipe in LADDER if recipe.name == "int8-blockwise")
 def made(tmp_path):
     fp32 = tmp_path / "fp32"
     component_files.save({"model": tiny_graph()}, fp32)
-    calibrations = {"model": Calibration(fp32, "model", [{"x": inputs()}], tmp_path / "work")}
-    for recipe in (SMOOTHED, BLOCKS):
-        make(recipe, fp32, calibrations, tmp_path / recipe.variant_name)
-    return tmp_path
+    start = Start(fp32, {"model": [{"x": inputs()}]})
+    return {recipe: (make(recipe, start, tmp_path / recipe.variant_name), tmp_path) for recipe in (SMOOTHED, BLOCKS)}
+
+
+def compare(made, recipe):
+    """The report of a recipe's files, held against what they were made from."""
+    how, folder = made[recipe]
+    return compare_weights(folder / recipe.variant_name, how.start.folder, how.moments)
 
 
 def plant(folder, name, change):
@@ -48,42 +52,39 @@ def one_scale_off(array):
 @pytest.mark.parametrize(
     ("recipe", "name", "change"),
     [
-        (SMOOTHED, "up.smoothed.scale", lambda scale: scale * np.float32(1.01)),
-        (SMOOTHED, "up.smoothed.scale", one_scale_off),
-        (SMOOTHED, "up.smoothed.int8", one_row_negated),
-        (SMOOTHED, "up.smoothed.int8", lambda integers: integers + np.int8(1)),
+        (SMOOTHED, "up.scale", lambda scale: scale * np.float32(1.01)),
+        (SMOOTHED, "up.scale", one_scale_off),
+        (SMOOTHED, "up.int8", one_row_negated),
+        (SMOOTHED, "up.int8", lambda integers: integers + np.int8(1)),
         (SMOOTHED, "x.smoothing", one_scale_off),
-        (SMOOTHED, "down.smoothed.scale", lambda scale: scale * np.float32("nan")),
-        (SMOOTHED, "down.smoothed.scale", lambda scale: scale * 0),
+        (SMOOTHED, "down.scale", lambda scale: scale * np.float32("nan")),
+        (SMOOTHED, "down.scale", lambda scale: scale * 0),
         (SMOOTHED, "gain", one_scale_off),
         (BLOCKS, "up.block_scale", one_scale_off),
         (BLOCKS, "up.blocks", lambda blocks: blocks + np.uint8(1)),
     ],
 )
 def test_a_planted_fault_fails_the_check(made, recipe, name, change):
-    folder = made / recipe.variant_name
-    assert all(check.passed for check in compare_weights(folder, made / "fp32").checks(saturating_target=True))
-    plant(folder, name, change)
-    assert not all(check.passed for check in compare_weights(folder, made / "fp32").checks(saturating_target=True))
+    assert all(check.passed for check in compare(made, recipe).checks(saturating_target=True))
+    plant(made[recipe][1] / recipe.variant_name, name, change)
+    assert not all(check.passed for check in compare(made, recipe).checks(saturating_target=True))
 
 
 def test_full_range_int8_fails_where_products_saturate_and_only_there(made):
-    folder = made / SMOOTHED.variant_name
-
     def full_range(integers):
         return np.where(integers < 0, -127, 127).astype(np.int8)
 
-    plant(folder, "up.smoothed.int8", full_range)
-    report = compare_weights(folder, made / "fp32")
+    plant(made[SMOOTHED][1] / SMOOTHED.variant_name, "up.int8", full_range)
+    report = compare(made, SMOOTHED)
     assert report.saturates
     assert [check.name for check in report.checks(saturating_target=False)][-1] != "int8 pair sum"
     assert not report.checks(saturating_target=True)[-1].passed
 
 
 def test_a_missing_scale_is_named(made):
-    folder = made / BLOCKS.variant_name
+    folder = made[BLOCKS][1] / BLOCKS.variant_name
     model = component_files.load_one(folder, "model")
     model.graph.initializers["up.block_scale"].name = "elsewhere"
     component_files.save({"model": model}, folder)
     with pytest.raises(ExportError, match=r"up\.block_scale"):
-        compare_weights(folder, made / "fp32")
+        compare(made, BLOCKS)
