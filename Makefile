@@ -16,6 +16,10 @@ MATRIX_FLAGS ?=
 # make bench-peers PEERS_FLAGS="--peers openvino --models minilm --replicates 11"
 PEERS_FLAGS ?=
 
+# Files of tests run side by side in so many processes; what a session makes once is made once in each.
+TEST_WORKERS ?= 2
+PYTEST := -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
+
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_EXTRAS := export,demo
@@ -45,10 +49,10 @@ demo-summarize: $(DEMO_READY) ## train the docstring summarizer (minutes, once),
 	$(BIN)/edgekit run bundles/docstring-summarizer --file docs/some-docstrings.txt
 
 test: lint ## lint and types, then every test but the long ones
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python $(PYTEST) -m "not long"
 
 test-all: lint ## the same, the long tests too
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-wheel: $(DEV_READY) ## build the wheel and use what it holds
 	$(BIN)/python -m pytest tests/integration/test_wheel.py
