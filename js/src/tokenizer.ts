@@ -66,7 +66,8 @@ export class TextTokenizer {
       this.postProcessor = steps("post_processor");
       this.normalize = normalizer(steps("normalizer"));
       this.split = splitter(steps("pre_tokenizer"));
-      this.library = new Library(config, {});
+      // A WordLevel model's unknown token is not read from its own place by the library.
+      this.library = new Library(config, { unk_token: steps("model")?.["unk_token"] });
       this.added = (config["added_tokens"] as AddedToken[]).map((token) => ({
         ...token,
         shown: token.normalized ? this.normalize(align(token.content)).chars.join("") : token.content,
@@ -140,8 +141,9 @@ export class TextTokenizer {
     const { model } = this;
     const config = model.config as unknown as Record<string, unknown>;
     const odd = ["byte_fallback", "continuing_subword_suffix", "end_of_word_suffix"].find((key) => config[key]);
+    const known = model instanceof WordPiece || model instanceof Unigram || config["type"] === "WordLevel";
     const bpe = model instanceof BPE && !config["continuing_subword_prefix"];
-    if (odd === undefined && (bpe || model instanceof WordPiece || model instanceof Unigram)) return;
+    if (odd === undefined && (bpe || known)) return;
     const what = odd === undefined ? "model" : `model's ${odd}`;
     throw new HostError(`${this.file}: the tokenizer's ${what} is not known here`, ELSEWHERE);
   }
@@ -199,7 +201,8 @@ export class TextTokenizer {
       const mark = [...(model.config.continuing_subword_prefix ?? "")].length;
       return tokens.map((token, index) => ({ token, id: id(token), length: [...token].length - (index ? mark : 0) }));
     }
-    const cut = model instanceof BPE ? (model.ignore_merges && model.tokens_to_ids.has(word) ? [word] : model.bpe(word)) : model.encode([word]);
+    const whole = model instanceof BPE && model.ignore_merges && model.tokens_to_ids.has(word);
+    const cut = whole ? [word] : model instanceof BPE ? model.bpe(word) : model.encode([word]);
     const pieces: Piece[] = [];
     for (const token of cut) {
       const piece = { token, id: id(token), length: [...token].length };
