@@ -4,7 +4,10 @@ import { EdgekitError, load } from "edgekit";
 const TASKS = {
   "feature-extraction": {
     first: ["Sentence", "A man is eating food."],
-    second: ["Compare with, one a line", "A man is eating a piece of bread.\nThe girl is carrying a baby.\nSomeone has a meal."],
+    second: [
+      "Compare with, one a line",
+      "A man is eating a piece of bread.\nThe girl is carrying a baby.\nSomeone has a meal.",
+    ],
     async answer(model, sentence, lines) {
       const others = lines.split("\n").filter((line) => line.trim());
       const found = await model.similarity(sentence, others);
@@ -57,8 +60,12 @@ async function open() {
     const test = await model.selfTest();
     const all = model.manifest.files.length + 1;
     show(at("facts"), [
-      ["Digests", `as listed: ${files.length} of ${all} files read, all compared`, "good"],
-      ["Self-test", `${test.cases} golden case${test.cases === 1 ? "" : "s"}, agreement ${test.worst.toFixed(5)} (at least ${test.bound})`, test.passed ? "good" : "bad"],
+      ["Digests", `${files.length} of ${all} files read, each as listed`, "good"],
+      [
+        "Self-test",
+        `${test.cases} golden case${test.cases === 1 ? "" : "s"}, agreement ${test.worst.toFixed(5)} (at least ${test.bound})`,
+        test.passed ? "good" : "bad",
+      ],
       ["Model", `${model.manifest.name} ${model.manifest.version} · ${model.manifest.task}`],
       ["Variant", `${model.variant.name} · ${model.variant.precision} · ${model.provider}`],
       ["Opened in", `${milliseconds(loaded)}, self-test ${milliseconds(test.seconds * 1000)}`],
@@ -95,7 +102,8 @@ async function answer() {
 function row(text, score) {
   const item = document.createElement("li");
   item.style.setProperty("--share", `${Math.max(0, Math.min(1, score)) * 100}%`);
-  for (const part of [text, score.toFixed(3)]) item.append(Object.assign(document.createElement("span"), { textContent: part }));
+  for (const part of [text, score.toFixed(3)])
+    item.append(Object.assign(document.createElement("span"), { textContent: part }));
   return item;
 }
 
@@ -131,5 +139,9 @@ function bytes(size) {
 }
 
 function milliseconds(took) {
-  return took < 10 ? `${took.toFixed(1)} ms` : took < 10_000 ? `${took.toFixed(0)} ms` : `${(took / 1000).toFixed(1)} s`;
+  return took < 10
+    ? `${took.toFixed(1)} ms`
+    : took < 10_000
+      ? `${took.toFixed(0)} ms`
+      : `${(took / 1000).toFixed(1)} s`;
 }

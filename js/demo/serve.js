@@ -5,14 +5,25 @@ import { createServer } from "node:http";
 import { extname, join, normalize, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json" };
+const TYPES = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+  ".json": "application/json",
+};
 const [bundle, port = "8080"] = process.argv.slice(2);
 if (!bundle) {
   console.error("usage: node demo/serve.js BUNDLE [PORT]");
   process.exit(2);
 }
 const package_ = fileURLToPath(new URL("..", import.meta.url));
-const roots = { bundle: resolve(bundle), demo: join(package_, "demo"), dist: join(package_, "dist"), node_modules: join(package_, "node_modules") };
+const roots = {
+  bundle: resolve(bundle),
+  demo: join(package_, "demo"),
+  dist: join(package_, "dist"),
+  node_modules: join(package_, "node_modules"),
+};
 
 createServer(async (request, response) => {
   const path = normalize(decodeURIComponent(new URL(request.url, "http://localhost").pathname));

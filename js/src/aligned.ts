@@ -137,7 +137,8 @@ function bert(config: Config): Normalize {
   const change = (char: string): string => {
     let found = char;
     if (config["clean_text"]) {
-      if (char === "\0" || char === "\ufffd" || (/[\p{Cc}\p{Cf}\p{Co}]/u.test(char) && !/[\t\n\r]/.test(char))) return "";
+      if (char === "\0" || char === "\ufffd" || (/[\p{Cc}\p{Cf}\p{Co}]/u.test(char) && !/[\t\n\r]/.test(char)))
+        return "";
       if (/\s/.test(char)) found = " ";
     }
     if (config["handle_chinese_chars"] && CHINESE.test(found)) found = ` ${found} `;

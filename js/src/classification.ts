@@ -43,9 +43,16 @@ export class TextClassifier extends Model {
    * With `top_k` a list of labels for an input, and a list of such lists for a list. Left out, one label for an
    * object, and a list of them for a list; and, as the pipeline has it, for a single string a list too.
    */
-  override async run(inputs: TextInput | readonly TextInput[], options: ClassifyOptions = {}): Promise<Label | Label[] | Label[][]> {
+  override async run(
+    inputs: TextInput | readonly TextInput[],
+    options: ClassifyOptions = {},
+  ): Promise<Label | Label[] | Label[][]> {
     checkOptions(options, ["top_k", "function_to_apply", "batch_size"]);
-    const { top_k: wanted, function_to_apply: activation = this.settings.activation, batch_size: batchSize = 8 } = options;
+    const {
+      top_k: wanted,
+      function_to_apply: activation = this.settings.activation,
+      batch_size: batchSize = 8,
+    } = options;
     if (!ACTIVATIONS.includes(activation)) {
       throw new UsageError(`function_to_apply '${activation}': expected ${ACTIVATIONS.join(", ")}`);
     }

@@ -26,7 +26,10 @@ export class Embedder extends Model {
    */
   embed(text: string, options?: { batch_size?: number }): Promise<Float32Array>;
   embed(texts: readonly string[], options?: { batch_size?: number }): Promise<Float32Array[]>;
-  async embed(texts: string | readonly string[], options: { batch_size?: number } = {}): Promise<Float32Array | Float32Array[]> {
+  async embed(
+    texts: string | readonly string[],
+    options: { batch_size?: number } = {},
+  ): Promise<Float32Array | Float32Array[]> {
     checkOptions(options, ["batch_size"]);
     const [items, single] = listed(texts);
     const vectors = (await this.states(items, options.batch_size ?? 32)).map((states) => {

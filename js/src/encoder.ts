@@ -57,10 +57,19 @@ export class PairEncoder {
   /** The tokens of one text or pair, at most `maxLength`, the end of the longer one dropped first. */
   encode(where: string, text: unknown, pair?: unknown): Encoded {
     const bound = this.maxLength * CHARACTERS_PER_TOKEN;
-    const pieces = named(where, text, pair).map(([name, item]) => this.tokenizer.bare(cutText(checked(name, item), bound)));
+    const pieces = named(where, text, pair).map(([name, item]) =>
+      this.tokenizer.bare(cutText(checked(name, item), bound)),
+    );
     const frame = this.frame(pieces.length);
-    const kept = shares(pieces.map((piece) => piece.ids.length), this.room(frame, this.maxLength));
-    return around(frame, pieces, kept.map((count) => [0, count]));
+    const kept = shares(
+      pieces.map((piece) => piece.ids.length),
+      this.room(frame, this.maxLength),
+    );
+    return around(
+      frame,
+      pieces,
+      kept.map((count) => [0, count]),
+    );
   }
 
   /** All tokens of a text, or of its pair where there is one, in windows that overlap; nothing is dropped. */
@@ -80,7 +89,9 @@ export class PairEncoder {
     const kept = pieces.length === 2 ? (lengths[0] ?? 0) : 0;
     const room = this.room(frame, limit) - kept;
     if (room < 1) {
-      throw new InputError(`${where}${kept} tokens of the text leave no room for what stands beside it within ${limit}`);
+      throw new InputError(
+        `${where}${kept} tokens of the text leave no room for what stands beside it within ${limit}`,
+      );
     }
     const shared = stride.narrows && stride.tokens >= room ? Math.floor(room / 2) : stride.tokens;
     if (!Number.isInteger(shared) || shared < 0 || shared >= room) {
@@ -107,7 +118,9 @@ export class PairEncoder {
   private room(frame: Frame, limit: number): number {
     if (limit <= frame.added) {
       const place = `edgekit.json: text: max_length ${limit}`;
-      throw new IntegrityError(`${place} leaves no room beside ${frame.added} special tokens of ${this.settings.tokenizer}`);
+      throw new IntegrityError(
+        `${place} leaves no room beside ${frame.added} special tokens of ${this.settings.tokenizer}`,
+      );
     }
     return limit - frame.added;
   }
@@ -116,7 +129,7 @@ export class PairEncoder {
 /** Where windows over `length` tokens start and stop; the last one ends with the text. */
 export function windowSpans(length: number, room: number, stride: number): [number, number][] {
   const spans: [number, number][] = [[0, Math.min(room, length)]];
-  for (let [start, stop] = [0, Math.min(room, length)]; stop < length; ) {
+  for (let [start, stop] = [0, Math.min(room, length)]; stop < length;) {
     start += room - stride;
     stop = Math.min(start + room, length);
     spans.push([start, stop]);
@@ -129,7 +142,8 @@ export function windowSpans(length: number, room: number, stride: number): [numb
  * over a whole batch, padding included, so nothing is padded.
  */
 export function groupByLength(encoded: readonly Encoded[], batchSize: number): number[][] {
-  if (!Number.isInteger(batchSize) || batchSize < 1) throw new UsageError(`batch_size ${batchSize}: expected at least 1`);
+  if (!Number.isInteger(batchSize) || batchSize < 1)
+    throw new UsageError(`batch_size ${batchSize}: expected at least 1`);
   const byLength = new Map<number, number[]>();
   encoded.forEach(({ ids }, index) => byLength.set(ids.length, [...(byLength.get(ids.length) ?? []), index]));
   const groups: number[][] = [];
@@ -156,17 +170,30 @@ export function cutText(text: string, longest: number): string {
 }
 
 function checked(name: string, text: unknown): string {
-  if (typeof text !== "string") throw new InputError(`${name}: expected a string, got ${text === null ? "null" : typeof text}`);
+  if (typeof text !== "string")
+    throw new InputError(`${name}: expected a string, got ${text === null ? "null" : typeof text}`);
   if (hasLoneSurrogate(text)) throw new InputError(`${name}: holds a lone surrogate, which is no text`);
   return text;
 }
 
 function named(where: string, text: unknown, pair: unknown): [string, unknown][] {
-  return pair === undefined || pair === null ? [[`${where}text`, text]] : [[`${where}text`, text], [`${where}text_pair`, pair]];
+  return pair === undefined || pair === null
+    ? [[`${where}text`, text]]
+    : [
+        [`${where}text`, text],
+        [`${where}text_pair`, pair],
+      ];
 }
 
 function around(frame: Frame, pieces: readonly Bare[], spans: readonly (readonly [number, number])[]): Encoded {
-  const made = { ids: [] as number[], typeIds: [] as number[], sequence: [] as number[], starts: [] as number[], ends: [] as number[], words: [] as number[] };
+  const made = {
+    ids: [] as number[],
+    typeIds: [] as number[],
+    sequence: [] as number[],
+    starts: [] as number[],
+    ends: [] as number[],
+    words: [] as number[],
+  };
   const push = (id: number, type: number, sequence: number, start: number, end: number, word: number): void => {
     made.ids.push(id);
     made.typeIds.push(type);
@@ -182,7 +209,14 @@ function around(frame: Frame, pieces: readonly Bare[], spans: readonly (readonly
       continue;
     }
     for (let place = span[0]; place < span[1]; place += 1) {
-      push(piece.ids[place] ?? 0, type, text, piece.starts[place] ?? 0, piece.ends[place] ?? 0, piece.words[place] ?? ADDED);
+      push(
+        piece.ids[place] ?? 0,
+        type,
+        text,
+        piece.starts[place] ?? 0,
+        piece.ends[place] ?? 0,
+        piece.words[place] ?? ADDED,
+      );
     }
   }
   return made;
@@ -190,7 +224,13 @@ function around(frame: Frame, pieces: readonly Bare[], spans: readonly (readonly
 
 function frameOf(tokenizer: TextTokenizer, config: Config | null, texts: number): Frame {
   const items = config === null ? null : itemsOf(tokenizer, config, texts);
-  const plain = texts === 2 ? [{ text: 0, type: 0 }, { text: 1, type: 1 }] : [{ text: 0, type: 0 }];
+  const plain =
+    texts === 2
+      ? [
+          { text: 0, type: 0 },
+          { text: 1, type: 1 },
+        ]
+      : [{ text: 0, type: 0 }];
   const used = items ?? plain;
   return { items: used, added: used.filter((item) => !("text" in item)).length };
 }
@@ -199,7 +239,9 @@ function itemsOf(tokenizer: TextTokenizer, config: Config, texts: number): reado
   const special = (key: string, type: number): Item => ({ id: (config[key] as [string, number])[1], type });
   switch (config.type) {
     case "Sequence":
-      return (config["processors"] as Config[]).map((one) => itemsOf(tokenizer, one, texts)).find((found) => found) ?? null;
+      return (
+        (config["processors"] as Config[]).map((one) => itemsOf(tokenizer, one, texts)).find((found) => found) ?? null
+      );
     case "ByteLevel":
       return null;
     case "BertProcessing": {
@@ -213,7 +255,10 @@ function itemsOf(tokenizer: TextTokenizer, config: Config, texts: number): reado
     case "TemplateProcessing":
       return templateItems(config, texts);
     default:
-      throw new HostError(`the tokenizer's post-processor ${config.type} is not known here`, "use the bundle in Python");
+      throw new HostError(
+        `the tokenizer's post-processor ${config.type} is not known here`,
+        "use the bundle in Python",
+      );
   }
 }
 

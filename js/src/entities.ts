@@ -60,7 +60,13 @@ export function findEntities(
  * @param marked Whether the vocabulary marks such tokens (`##`). Where it does not, a token that has no space before
  *   or at its first character counts as continuing.
  */
-export function continuesWord(chars: readonly string[], token: string, start: number, end: number, marked: boolean): boolean {
+export function continuesWord(
+  chars: readonly string[],
+  token: string,
+  start: number,
+  end: number,
+  marked: boolean,
+): boolean {
   if (marked) return [...token].length !== end - start;
   return start > 0 && chars[start - 1] !== " " && chars[start] !== " ";
 }

@@ -72,13 +72,17 @@ async function listInto(files: Map<string, number>, at: string, prefix: string, 
   for (const entry of entries) {
     const path = prefix + entry.name;
     if (entry.isDirectory()) {
-      if (depth === MAX_DEPTH) throw new IntegrityError(`'${path}': is a folder deeper than ${MAX_DEPTH} parts`, NOT_OURS);
+      if (depth === MAX_DEPTH)
+        throw new IntegrityError(`'${path}': is a folder deeper than ${MAX_DEPTH} parts`, NOT_OURS);
       await listInto(files, join(at, entry.name), `${path}/`, depth + 1);
     } else if (entry.isFile()) {
       files.set(path, (await lstat(join(at, entry.name))).size);
       if (files.size > MAX_FILES + 1) throw new IntegrityError(`'${path}': one file more than ${MAX_FILES}`, NOT_OURS);
     } else {
-      throw new IntegrityError(`'${path}': is ${entry.isSymbolicLink() ? "a link" : "neither file nor folder"}`, NOT_OURS);
+      throw new IntegrityError(
+        `'${path}': is ${entry.isSymbolicLink() ? "a link" : "neither file nor folder"}`,
+        NOT_OURS,
+      );
     }
   }
 }

@@ -44,7 +44,8 @@ function readCase(table: Table): Golden {
   table.done();
   const input = Object.fromEntries(asked.names().map((name) => [name, readValue(asked, name)]));
   const expected = Object.fromEntries(answered.names().map((name) => [name, readExpected(answered, name)]));
-  if (!asked.names().length || !answered.names().length) throw table.error("expected", "a case has an input and an answer");
+  if (!asked.names().length || !answered.names().length)
+    throw table.error("expected", "a case has an input and an answer");
   return { input, expected };
 }
 
@@ -52,7 +53,8 @@ function readEarlier(table: Table): Golden {
   const text = table.string("text", { maxLength: MAX_TEXT });
   const bytes = decoded(table, "embedding", MAX_VALUES);
   table.done();
-  if (!bytes.length || bytes.length % 4) throw table.error("embedding", `${bytes.length} bytes, expected float32 values`);
+  if (!bytes.length || bytes.length % 4)
+    throw table.error("embedding", `${bytes.length} bytes, expected float32 values`);
   const data = floats(bytes);
   return { input: { text }, expected: { embedding: finite(table, "embedding", { data, shape: [data.length] }) } };
 }

@@ -58,7 +58,9 @@ export class TextGraph {
 export function listed(inputs: unknown): [unknown[], boolean] {
   if (Array.isArray(inputs)) return [inputs, false];
   if (typeof inputs === "string" || isRecord(inputs)) return [[inputs], true];
-  throw new InputError(`expected a string, an object, or a list of them, got ${inputs === null ? "null" : typeof inputs}`);
+  throw new InputError(
+    `expected a string, an object, or a list of them, got ${inputs === null ? "null" : typeof inputs}`,
+  );
 }
 
 /**
@@ -66,16 +68,23 @@ export function listed(inputs: unknown): [unknown[], boolean] {
  *
  * @throws InputError A field is missing or unknown, or the item is neither.
  */
-export function fields(item: unknown, index: number, wanted: readonly string[], optional: readonly string[] = []): Record<string, unknown> {
+export function fields(
+  item: unknown,
+  index: number,
+  wanted: readonly string[],
+  optional: readonly string[] = [],
+): Record<string, unknown> {
   const [first, second] = wanted;
   if (typeof item === "string" && first !== undefined && second === undefined) return { [first]: item };
   if (!isRecord(item)) throw new InputError(`input ${index}: expected a string or an object, got ${typeof item}`);
   for (const name of wanted) {
-    if (!(name in item)) throw new InputError(`input ${index}: has no field '${name}', only ${Object.keys(item).join(", ") || "none"}`);
+    if (!(name in item))
+      throw new InputError(`input ${index}: has no field '${name}', only ${Object.keys(item).join(", ") || "none"}`);
   }
   const known = [...wanted, ...optional];
   for (const name of Object.keys(item)) {
-    if (!known.includes(name)) throw new InputError(`input ${index}: unknown field '${name}'; expected ${known.join(", ")}`);
+    if (!known.includes(name))
+      throw new InputError(`input ${index}: unknown field '${name}'; expected ${known.join(", ")}`);
   }
   return item;
 }

@@ -80,7 +80,11 @@ class Parser {
       return first === "{" ? this.object(depth) : this.list(depth);
     }
     if (first === '"') return this.string();
-    for (const [word, value] of [["true", true], ["false", false], ["null", null]] as const) {
+    for (const [word, value] of [
+      ["true", true],
+      ["false", false],
+      ["null", null],
+    ] as const) {
       if (this.text.startsWith(word, this.place)) {
         this.place += word.length;
         return value;

@@ -24,7 +24,10 @@ export interface LoadOptions {
   variant?: string;
   /** What to run on; left out, WebAssembly, or what the named variant was made for. */
   provider?: Provider;
-  /** Threads within one operator, 1 where left out. In a browser more than one takes a cross-origin isolated page. */
+  /**
+   * Threads within one operator, 1 where left out; what the first bundle is opened with holds for all. In a browser more
+   * than one takes a cross-origin isolated page.
+   */
   threads?: number;
   /** SHA-256 that `edgekit.json` must have, from a place you trust: it stands for the bundle's whole content. */
   sha256?: string;

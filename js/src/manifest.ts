@@ -174,7 +174,9 @@ function checkReferences(table: Table, manifest: Manifest): void {
     if (!listed.has(path)) throw table.error(key, `names '${path}', which is not in files`);
   }
   checkVariants(table, manifest);
-  const outputs = new Set([...manifest.components.values()].flatMap((part) => part.outputs.map((tensor) => tensor.name)));
+  const outputs = new Set(
+    [...manifest.components.values()].flatMap((part) => part.outputs.map((tensor) => tensor.name)),
+  );
   for (const output of namedOutputs(manifest.settings)) {
     if (!outputs.has(output)) throw table.error("settings", `output '${output}' is not in any component's outputs`);
   }
@@ -236,9 +238,11 @@ function readTarget(name: string, table: Table): Target {
 
 function readComponent(table: Table, strict: boolean): Component {
   const tensors = (key: string): Tensor[] =>
-    table.tables(key).map((item) =>
-      closed(item, strict, { name: item.string("name"), dtype: item.string("dtype"), shape: item.shape("shape") }),
-    );
+    table
+      .tables(key)
+      .map((item) =>
+        closed(item, strict, { name: item.string("name"), dtype: item.string("dtype"), shape: item.shape("shape") }),
+      );
   return closed(table, strict, { inputs: tensors("inputs"), outputs: tensors("outputs") });
 }
 

@@ -29,10 +29,20 @@ export interface Opened {
 }
 
 /** Read what a variant needs, all of it verified, and open its session. */
-export async function openVariant(bundle: Bundle, variant: Variant, provider: Provider, threads: number): Promise<Opened> {
+export async function openVariant(
+  bundle: Bundle,
+  variant: Variant,
+  provider: Provider,
+  threads: number,
+): Promise<Opened> {
   const text = section(bundle.manifest, "text");
   const encoder = new PairEncoder(await bundle.read(text.tokenizer), text);
-  return { bundle, variant, provider, graph: new TextGraph(encoder, await openSession(bundle, variant, provider, threads)) };
+  return {
+    bundle,
+    variant,
+    provider,
+    graph: new TextGraph(encoder, await openSession(bundle, variant, provider, threads)),
+  };
 }
 
 /** An open bundle; a subclass for each family of tasks says how it answers. */

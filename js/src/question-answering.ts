@@ -50,7 +50,10 @@ export class QuestionAnswerer extends Model {
    * The best answers: one for one question with `top_k` 1, a list of them for one question with several, a list of
    * these for several questions. `context.slice(start, end)` is the answer.
    */
-  override async run(inputs: Question | readonly Question[], options: AnswerOptions = {}): Promise<Answer | Answer[] | (Answer | Answer[])[]> {
+  override async run(
+    inputs: Question | readonly Question[],
+    options: AnswerOptions = {},
+  ): Promise<Answer | Answer[] | (Answer | Answer[])[]> {
     checkOptions(options, OPTIONS);
     const search: Search = {
       topK: options.top_k ?? 1,
@@ -95,7 +98,8 @@ export class QuestionAnswerer extends Model {
     const limit = options.max_seq_len ?? Math.min(MAX_WINDOW, encoder.maxLength);
     let { question } = item;
     if (options.max_question_len !== undefined) {
-      if (options.max_question_len < 1) throw new UsageError(`max_question_len ${options.max_question_len}: expected at least 1`);
+      if (options.max_question_len < 1)
+        throw new UsageError(`max_question_len ${options.max_question_len}: expected at least 1`);
       question = encoder.shorten(`${where}question`, question, options.max_question_len);
     }
     const shared =

@@ -56,7 +56,14 @@ export function versionInRange(version: string, range: string): boolean {
       throw new IntegrityError(`edgekit.json: requires: onnxruntime: '${range}' is not a range such as '>=1.24,<2'`);
     }
     const order = compare(release(version), release(match[2] ?? ""));
-    const holds = { ">=": order >= 0, "<=": order <= 0, "==": order === 0, "!=": order !== 0, ">": order > 0, "<": order < 0 };
+    const holds = {
+      ">=": order >= 0,
+      "<=": order <= 0,
+      "==": order === 0,
+      "!=": order !== 0,
+      ">": order > 0,
+      "<": order < 0,
+    };
     return holds[match[1] as keyof typeof holds];
   });
 }

@@ -73,7 +73,10 @@ export class Session {
     await session?.release();
   }
 
-  private async runNow(feeds: Readonly<Record<string, Feed>>, outputs: readonly string[]): Promise<Record<string, FloatArray>> {
+  private async runNow(
+    feeds: Readonly<Record<string, Feed>>,
+    outputs: readonly string[],
+  ): Promise<Record<string, FloatArray>> {
     if (!this.session) throw new UsageError("this model is closed", "load the bundle again");
     const given: Record<string, OrtTensor> = {};
     for (const { name, dtype } of this.inputs) {
@@ -89,9 +92,13 @@ export class Session {
       return Object.fromEntries(outputs.map((name) => [name, this.floats(name, found[name])]));
     } catch (error) {
       if (error instanceof IntegrityError) throw error;
-      throw new HostError(`onnxruntime-web failed while running: ${reason(error)}`, "smaller batches need less memory", {
-        cause: error,
-      });
+      throw new HostError(
+        `onnxruntime-web failed while running: ${reason(error)}`,
+        "smaller batches need less memory",
+        {
+          cause: error,
+        },
+      );
     }
   }
 
@@ -110,10 +117,16 @@ export class Session {
  * @throws IntegrityError A file is not what the manifest lists, or the graph is not what the manifest describes.
  * @throws HostError onnxruntime-web cannot run it.
  */
-export async function openSession(bundle: Bundle, variant: Variant, provider: Provider, threads: number): Promise<Session> {
+export async function openSession(
+  bundle: Bundle,
+  variant: Variant,
+  provider: Provider,
+  threads: number,
+): Promise<Session> {
   const { manifest } = bundle;
   const component = manifest.components.get("model");
-  if (!component) throw new IntegrityError(`edgekit.json: components: has no 'model', which task ${manifest.task} needs`);
+  if (!component)
+    throw new IntegrityError(`edgekit.json: components: has no 'model', which task ${manifest.task} needs`);
   checkInputs(component);
   const ort = await loadRuntime(provider);
   const version = ort.env.versions.web ?? ort.env.versions.common;
@@ -193,7 +206,12 @@ function checkInputs(component: Component): void {
   }
 }
 
-function checkGraph(what: string, expected: readonly Tensor[], found: readonly InferenceSession.ValueMetadata[], path: string): void {
+function checkGraph(
+  what: string,
+  expected: readonly Tensor[],
+  found: readonly InferenceSession.ValueMetadata[],
+  path: string,
+): void {
   const named = found.map((node) => `${node.name} (${node.isTensor ? node.type : "no tensor"})`).sort();
   const listed = expected.map(({ name, dtype }) => `${name} (${dtype})`).sort();
   if (named.join() !== listed.join()) {
@@ -206,5 +224,6 @@ function checkGraph(what: string, expected: readonly Tensor[], found: readonly I
 
 /** Refuse a number of threads that makes no sense. */
 export function checkThreads(threads: number): void {
-  if (!Number.isInteger(threads) || threads < 1 || threads > 64) throw new UsageError(`threads ${threads}: expected 1 to 64`);
+  if (!Number.isInteger(threads) || threads < 1 || threads > 64)
+    throw new UsageError(`threads ${threads}: expected 1 to 64`);
 }

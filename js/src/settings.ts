@@ -50,7 +50,18 @@ export type Pooling = (typeof POOLINGS)[number];
 export type Activation = (typeof ACTIVATIONS)[number];
 
 /** Sections of tasks that are answered in Python only: their place is known, what they say is not read. */
-const ELSEWHERE = ["audio", "contrast", "ctc", "features", "generation", "image", "masks", "ranking", "speech", "zero_shot"];
+const ELSEWHERE = [
+  "audio",
+  "contrast",
+  "ctc",
+  "features",
+  "generation",
+  "image",
+  "masks",
+  "ranking",
+  "speech",
+  "zero_shot",
+];
 
 const READERS: { readonly [Key in keyof Required<Settings>]: (table: Table) => Required<Settings>[Key] } = {
   text: (table) => ({

@@ -43,8 +43,12 @@ export interface Search {
 
 /** Refuse a search that makes no sense. */
 export function checkSearch(search: Search): void {
-  for (const [name, value] of [["top_k", search.topK], ["max_answer_len", search.maxAnswerLen]] as const) {
-    if (!Number.isInteger(value) || value < 1) throw new UsageError(`${name} ${value}: expected an integer of at least 1`);
+  for (const [name, value] of [
+    ["top_k", search.topK],
+    ["max_answer_len", search.maxAnswerLen],
+  ] as const) {
+    if (!Number.isInteger(value) || value < 1)
+      throw new UsageError(`${name} ${value}: expected an integer of at least 1`);
   }
 }
 

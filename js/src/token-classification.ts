@@ -57,7 +57,12 @@ export class TokenClassifier extends Model {
   /** Entities with scores: a list of them for a text, a list of such lists for texts. */
   override async run(inputs: string | readonly string[], options: TokenOptions = {}): Promise<Found | Found[]> {
     checkOptions(options, ["aggregation_strategy", "ignore_labels", "stride", "batch_size"]);
-    const { aggregation_strategy: strategy = "none", ignore_labels: ignored = ["O"], stride, batch_size: batchSize = 1 } = options;
+    const {
+      aggregation_strategy: strategy = "none",
+      ignore_labels: ignored = ["O"],
+      stride,
+      batch_size: batchSize = 1,
+    } = options;
     if (!STRATEGIES.includes(strategy)) {
       throw new UsageError(`aggregation_strategy '${strategy}': expected one of ${STRATEGIES.join(", ")}`);
     }
@@ -80,7 +85,9 @@ export class TokenClassifier extends Model {
 
   /** `{logits}` of (tokens, labels) for `{text}`, without special tokens. */
   override async raw(inputs: readonly Input[]): Promise<Raw[]> {
-    const windows = inputs.flatMap((item, index) => this.windows(index, fields(item, index, ["text"])["text"]).slice(0, 1));
+    const windows = inputs.flatMap((item, index) =>
+      this.windows(index, fields(item, index, ["text"])["text"]).slice(0, 1),
+    );
     const logits = await this.logits(windows, 1);
     return windows.map(({ sequence }, index) => {
       const kept = sequence.flatMap((number, place) => (number === 0 ? [place] : []));

@@ -167,7 +167,9 @@ export class TextTokenizer {
     if (known.length) {
       const whole = text.chars.join("");
       const present = known.filter((token) => whole.includes(token.shown));
-      const wanted = present.map((token) => ({ token, chars: [...token.shown] })).sort((a, b) => b.chars.length - a.chars.length);
+      const wanted = present
+        .map((token) => ({ token, chars: [...token.shown] }))
+        .sort((a, b) => b.chars.length - a.chars.length);
       for (let at = 0; wanted.length && at < text.chars.length; at += 1) {
         const match = wanted.find(({ chars }) => chars.every((char, index) => text.chars[at + index] === char));
         if (!match) continue;
@@ -208,7 +210,8 @@ export class TextTokenizer {
       const piece = { token, id: id(token), length: [...token].length };
       const last = pieces[pieces.length - 1];
       const fuses = model.fuse_unk && !model.tokens_to_ids.has(token) && last && !model.tokens_to_ids.has(last.token);
-      if (fuses) pieces[pieces.length - 1] = { token: last.token + token, id: unknown, length: last.length + piece.length };
+      if (fuses)
+        pieces[pieces.length - 1] = { token: last.token + token, id: unknown, length: last.length + piece.length };
       else pieces.push(piece);
     }
     return pieces;

@@ -50,7 +50,10 @@ test("what is missing, of another shape or not finite does not agree", () => {
 
 test("labels come best first, ties in their order", () => {
   const found = bestLabels(Float64Array.of(0.2, 0.4, 0.4), ["a", "b", "c"], 2);
-  assert.deepEqual(found, [{ label: "b", score: 0.4 }, { label: "c", score: 0.4 }]);
+  assert.deepEqual(found, [
+    { label: "b", score: 0.4 },
+    { label: "c", score: 0.4 },
+  ]);
 });
 
 // Labels O, B-PER, I-PER, B-LOC; a row is what the token's best label is, with its score.
@@ -67,9 +70,12 @@ const TOKENS = [
   token(4, "left", 12, 16, 0, 0.9),
   token(5, "Rio", 17, 20, 3, 0.7),
 ];
-const join = (words) => words.map((word, place) => (place && !word.startsWith("##") ? ` ${word}` : word.replace("##", ""))).join("");
+const join = (words) =>
+  words.map((word, place) => (place && !word.startsWith("##") ? ` ${word}` : word.replace("##", ""))).join("");
 const entities = (strategy, windows = [TOKENS]) =>
-  findEntities(windows, LABELS, strategy, ["O"], join).map(({ label, word, start, end }) => `${label} ${word} ${start}-${end}`);
+  findEntities(windows, LABELS, strategy, ["O"], join).map(
+    ({ label, word, start, end }) => `${label} ${word} ${start}-${end}`,
+  );
 
 test("without aggregation every token but the ignored ones is an entity", () => {
   assert.deepEqual(entities("none"), ["B-PER Ma 0-2", "B-LOC ##ria 2-5", "I-PER Lopez 6-11", "B-LOC Rio 17-20"]);
@@ -105,7 +111,13 @@ test("a token continues a word by its mark, or where no space precedes it", () =
 
 test("spans are the best products of start and end, no longer than asked", () => {
   const found = bestSpans([0.1, 0.6, 0.3], [0.1, 0.2, 0.7], [true, true, true], 2, 2);
-  assert.deepEqual(found.map(({ first, last }) => [first, last]), [[1, 2], [2, 2]]);
+  assert.deepEqual(
+    found.map(({ first, last }) => [first, last]),
+    [
+      [1, 2],
+      [2, 2],
+    ],
+  );
   const inside = bestSpans([0, 1, 0], [0, 0, 1], [true, true, false], 9, 3);
   assert.ok(inside.length === 3 && inside.every(({ last }) => last < 2), "none ends outside the context");
 });
@@ -117,7 +129,13 @@ const window = (start, end) => ({
   noAnswer: [true, false, false, false, false],
   starts: [0, 0, 4, 6, 8], ends: [0, 3, 6, 7, 11], words: [-1, 0, 1, 1, 2],
 }); // prettier-ignore
-const search = (change) => ({ topK: 1, maxAnswerLen: 15, handleImpossibleAnswer: false, alignToWords: true, ...change });
+const search = (change) => ({
+  topK: 1,
+  maxAnswerLen: 15,
+  handleImpossibleAnswer: false,
+  alignToWords: true,
+  ...change,
+});
 
 test("an answer grows to whole words unless it shall not", () => {
   const windows = [window([-9, -9, 9, -9, -9], [-9, -9, 9, -9, -9])];
@@ -136,7 +154,12 @@ test("equal answers of two windows are added up, and no answer is the least one 
 });
 
 test("windows overlap by the stride and end with the text", () => {
-  assert.deepEqual(windowSpans(10, 4, 2), [[0, 4], [2, 6], [4, 8], [6, 10]]);
+  assert.deepEqual(windowSpans(10, 4, 2), [
+    [0, 4],
+    [2, 6],
+    [4, 8],
+    [6, 10],
+  ]);
   assert.deepEqual(windowSpans(0, 4, 2), [[0, 0]]);
 });
 
@@ -148,7 +171,11 @@ test("a long text is cut behind its last white space", () => {
 
 const cases = (expected, input = { text: "a" }) =>
   Buffer.from(JSON.stringify({ schema_version: "2.0", task: "t", cases: [{ input, expected }] }));
-const array = (values) => ({ dtype: "float32", shape: [values.length], base64: Buffer.from(Float32Array.from(values).buffer).toString("base64") });
+const array = (values) => ({
+  dtype: "float32",
+  shape: [values.length],
+  base64: Buffer.from(Float32Array.from(values).buffer).toString("base64"),
+});
 
 test("golden cases are read, and what breaks their format is refused", () => {
   assert.deepEqual([...readGolden(cases({ logits: array([1, 2]) }))[0].expected.logits.data], [1, 2]);

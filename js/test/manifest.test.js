@@ -96,7 +96,14 @@ test("paths that meet on another system are refused", () => {
 
 const target = (name, architecture, rank, executionProvider = "CPUExecutionProvider") => [
   name,
-  { name, architecture, rank, executionProvider, cpuFeatures: architecture === "wasm32" ? ["simd128"] : [], summary: "" },
+  {
+    name,
+    architecture,
+    rank,
+    executionProvider,
+    cpuFeatures: architecture === "wasm32" ? ["simd128"] : [],
+    summary: "",
+  },
 ];
 const TARGETS = new Map([
   target("x86", "x86_64", 20),
