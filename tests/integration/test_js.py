@@ -1,6 +1,7 @@
 """The JavaScript package answers as the Python runtime does, in Node, on bundles of all its tasks."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -29,6 +30,12 @@ BEYOND_LATIN = [
 @pytest.fixture(scope="module", autouse=True)
 def package():
     return build_package()
+
+
+def test_the_packages_own_tests_pass(package):
+    files = sorted(str(file) for file in (package / "test").glob("*.test.js"))
+    done = subprocess.run(["node", "--test", *files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def answers(bundle, calls, **options):
