@@ -1,4 +1,5 @@
 import { argmax } from "./answers.js";
+import type { Join } from "./joining.js";
 
 /** The strategies of `transformers.pipeline("token-classification")` (transformers 5.23). */
 export const STRATEGIES = ["none", "simple", "first", "average", "max"] as const;
@@ -30,8 +31,6 @@ export interface Entity {
   /** The token's place in its window; of no meaning for groups. */
   readonly index: number;
 }
-
-type Join = (tokens: string[]) => string;
 
 /**
  * The entities of one text.

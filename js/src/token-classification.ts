@@ -77,7 +77,7 @@ export class TokenClassifier extends Model {
     const answers = texts.map((text, index) => {
       const chars = [...text];
       const tokens = (windows[index] ?? []).map((window) => this.tokens(chars, window, logits[next++]));
-      const join = (words: string[]): string => this.graph.encoder.tokenizer.join(words);
+      const { join } = this.graph.encoder.tokenizer;
       return shown(findEntities(tokens, this.labels, strategy, ignored, join), strategy, unitsOf(chars));
     });
     return single ? (answers[0] ?? []) : answers;

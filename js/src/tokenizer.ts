@@ -1,6 +1,7 @@
 import { BPE, Tokenizer as Library, Unigram, WordPiece } from "@huggingface/tokenizers";
 import { align, normalizer, part, type Aligned, type Normalize } from "./aligned.js";
 import { HostError, IntegrityError, reason } from "./errors.js";
+import { joiner, type Join } from "./joining.js";
 import { splitter, type Split } from "./words.js";
 
 /** One part of a `tokenizer.json`. */
@@ -45,6 +46,8 @@ export class TextTokenizer {
   readonly postProcessor: Config | null;
   /** Whether tokens inside words carry a mark (`##`), so that the tokenizer knows what a word is. */
   readonly marksSubwords: boolean;
+  /** Puts tokens together into text. */
+  readonly join: Join;
 
   private readonly library: Library;
   private readonly normalize: Normalize;
@@ -68,6 +71,7 @@ export class TextTokenizer {
       this.split = splitter(steps("pre_tokenizer"));
       // A WordLevel model's unknown token is not read from its own place by the library.
       this.library = new Library(config, { unk_token: steps("model")?.["unk_token"] });
+      this.join = joiner(steps("decoder"), this.library);
       this.added = (config["added_tokens"] as AddedToken[]).map((token) => ({
         ...token,
         shown: token.normalized ? this.normalize(align(token.content)).chars.join("") : token.content,
@@ -123,12 +127,6 @@ export class TextTokenizer {
   /** The id of a token of the vocabulary. */
   tokenId(token: string): number | undefined {
     return this.library.token_to_id(token);
-  }
-
-  /** Tokens put together into text. */
-  join(tokens: string[]): string {
-    const decoder = this.library.decoder;
-    return decoder ? decoder.decode(tokens) : tokens.join(" ");
   }
 
   private get model(): NonNullable<Library["model"]> {

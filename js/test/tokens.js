@@ -13,11 +13,13 @@ const answers = tokenizers.map((path) => {
   return texts.map((text, index) => {
     const { ids, starts, ends, words } = tokenizer.bare(text);
     const pair = encoder.encode("", text, texts[(index + 1) % texts.length]);
+    const joined = tokenizer.join(ids.map((id) => tokenizer.token(id)));
     return {
       ids,
       offsets: starts.map((start, place) => [start, ends[place]]),
       sameWord: words.map((word, place) => word === words[place - 1]),
-      joined: tokenizer.join(ids.map((id) => tokenizer.token(id))),
+      joined,
+      joinedAgain: tokenizer.join([joined, text, joined]),
       cut: encoder.encode("", text).ids,
       pair: [pair.ids, pair.typeIds, pair.sequence],
     };

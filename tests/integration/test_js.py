@@ -59,11 +59,13 @@ def test_tokens_and_their_places_are_those_of_the_rust_tokenizers(tmp_path):
 def tokens_of(encoder, text, other):
     bare, pair = encoder._pieces(text), encoder.encode(text, other)
     words = bare.words.tolist()
+    joined = encoder.join([encoder.token(number) for number in bare.ids.tolist()])
     return {
         "ids": bare.ids.tolist(),
         "offsets": bare.offsets.tolist(),
         "sameWord": [place > 0 and word == words[place - 1] for place, word in enumerate(words)],
-        "joined": encoder.join([encoder.token(number) for number in bare.ids.tolist()]),
+        "joined": joined,
+        "joinedAgain": encoder.join([joined, text, joined]),
         "cut": encoder.encode(text).ids.tolist(),
         "pair": [pair.ids.tolist(), pair.type_ids.tolist(), pair.sequence.tolist()],
     }
