@@ -25,8 +25,15 @@ def build_package() -> Path:
         pytest.skip("Node is not installed")
     if not (PACKAGE / "node_modules").is_dir():
         pytest.skip("the JavaScript package's dependencies are not installed: run `make js`")
-    subprocess.run(["npm", "run", "--silent", "build"], cwd=PACKAGE, check=True)
+    if not _is_fresh():
+        subprocess.run(["npm", "run", "--silent", "build"], cwd=PACKAGE, check=True)
     return PACKAGE
+
+
+def _is_fresh() -> bool:
+    made = [file.stat().st_mtime for file in (PACKAGE / "dist").glob("*.d.ts")]  # written last
+    sources = [*(PACKAGE / "src").iterdir(), PACKAGE / "package.json", PACKAGE / "tsconfig.json"]
+    return bool(made) and min(made) > max(file.stat().st_mtime for file in sources)
 
 
 def ask_node(script: str, asked: Any) -> Any:
