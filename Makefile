@@ -26,10 +26,11 @@ DEMO_EXTRAS := export,demo
 DEV_EXTRAS := export,demo,dev
 DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
+JS_READY := js/node_modules/.ready
 SOURCES := edgekit tests benchmarks models
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-summarize models test test-all test-wheel lint format bench bench-peers matrix clean
+.PHONY: help demo demo-summarize models test test-all test-wheel js test-js lint format bench bench-peers matrix clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -57,6 +58,13 @@ test-all: lint ## the same, the long tests too
 test-wheel: $(DEV_READY) ## build the wheel and use what it holds
 	$(BIN)/python -m pytest tests/integration/test_wheel.py
 
+js: $(JS_READY) ## compile the JavaScript package (Node 20 or newer; docs/javascript.md)
+	cd js && npm run --silent build
+
+test-js: js $(DEV_READY) ## its own tests, then the same answers as Python's in Node and in headless Chromium
+	cd js && npm test --silent
+	$(BIN)/python -m pytest tests/integration/test_js.py tests/integration/test_js_browser.py
+
 lint: $(DEV_READY) ## ruff and mypy
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -76,7 +84,7 @@ matrix: $(DEV_READY) ## prove every architecture on a tiny random model, write d
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.matrix --workers $(MATRIX_WORKERS) $(MATRIX_FLAGS)
 
 clean: ## remove environments, bundles and caches
-	rm -rf $(VENV) build dist bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist js/dist js/node_modules bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a second `make` installs nothing unless pyproject.toml changed.
@@ -87,6 +95,10 @@ $(DEMO_READY): pyproject.toml
 $(DEV_READY): pyproject.toml
 	$(call install,$(DEV_EXTRAS))
 	@touch $(DEMO_READY) $@
+
+$(JS_READY): js/package-lock.json
+	cd js && npm ci --silent --ignore-scripts
+	@touch $@
 
 define install
 @test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; name one: make PYTHON=/path/to/python" >&2; exit 2; }

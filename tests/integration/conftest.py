@@ -6,6 +6,7 @@ import pytest
 
 from .checkpoints import write_tiny_checkpoint
 from .real_build import Built, build_minilm
+from .text_bundles import maker
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,9 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     write_tiny_checkpoint(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """For a text task a tiny checkpoint's folder and its bundle, opened; each built when first asked for."""
+    return maker(tmp_path_factory.mktemp("text-tasks"))

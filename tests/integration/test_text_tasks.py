@@ -9,58 +9,11 @@ import pytest
 
 from edgekit.cli import main
 from edgekit.errors import InputError
-from edgekit.pipeline import BuildRequest, build
-from edgekit.runtime import pipeline
-from edgekit.spec.progress import Silent
 from edgekit.stages.quiet import quiet
 
-from . import text_checkpoints
+from .text_bundles import QUESTIONS, TEXTS
 
 pytestmark = pytest.mark.export
-
-NAMES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
-MODELS = {
-    "text-classification": ("distilbert", "AutoModelForSequenceClassification", ("bad", "fine", "good"),
-                            {"problem_type": "multi_label_classification"}),
-    "token-classification": ("bert", "AutoModelForTokenClassification", NAMES, {}),
-    "fill-mask": ("bert", "AutoModelForMaskedLM", (), {}),
-    "question-answering": ("roberta", "AutoModelForQuestionAnswering", (), {}),
-    "zero-shot-classification": ("deberta-v2", "AutoModelForSequenceClassification",
-                                 ("contradiction", "neutral", "entailment"), {}),
-    "text-ranking": ("bert", "AutoModelForSequenceClassification", ("score",), {}),
-}  # fmt: skip
-DATA = {
-    "question-answering": '{"question": "who sat on it?", "context": "the old cat sat on a mat in paris"}\n',
-    "text-ranking": '{"query": "who sat?", "document": "the cat"}\n{"query": "who sat?", "document": "a mat"}\n',
-}
-TEXTS = [
-    "Maria Lopez flew from Paris to Rio de Janeiro, didn't she?",
-    "A cat, unbelievably, sat on the mat.",
-    "the cat",
-    "caf\u00e9 \u4e2d\u6587 \U0001f642 unfathomableness",
-    "It is old. " * 60,
-]
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory):
-    """For a task its checkpoint's folder and its bundle, opened; each built when first asked for."""
-    folder = tmp_path_factory.mktemp("text-tasks")
-
-    @cache
-    def make(task, kind=None):
-        usual, head, labels, config = MODELS[task]
-        checkpoint = text_checkpoints.write(folder / f"{task}-{kind}", kind or usual, head, labels, **config)
-        data = folder / f"{task}.jsonl"
-        data.write_text(DATA.get(task, "".join(f'{{"text": "{text}"}}\n' for text in TEXTS[1:4])), "utf-8")
-        output = folder / f"{task}-{kind}.bundle"
-        request = BuildRequest(
-            str(checkpoint), ("x86_64-avx2", "arm64-neon"), output, task, data, "fp32", allow_unproven=True
-        )
-        build(request, Silent())
-        return checkpoint, pipeline(task, output)
-
-    return make
 
 
 def original(task, checkpoint):
@@ -158,13 +111,6 @@ def test_text_ranking(made):
     pairs = [("the cat", text) for text in TEXTS]
     assert ours.predict(pairs) == pytest.approx(theirs.predict(pairs), abs=1e-4)
     assert float(ours.predict(pairs[0])) == pytest.approx(float(theirs.predict(pairs[0])), abs=1e-4)
-
-
-QUESTIONS = [
-    {"question": "who sat on the mat?", "context": "the old cat sat on a mat. it was in paris"},
-    {"question": "where is it", "context": "paris is in france, the cat is where it was. " * 12},
-    {"question": "who", "context": "mat"},
-]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,14 @@
+export type { FloatArray, Raw } from "./answers.js";
+export type { Progress } from "./bundle.js";
+export { TextClassifier, type ClassifyOptions, type Label, type TextInput } from "./classification.js";
+export { Embedder } from "./embedding.js";
+export type { Strategy } from "./entities.js";
+export { EdgekitError, HostError, InputError, IntegrityError, RecordError, UsageError } from "./errors.js";
+export type { Golden, Input } from "./golden.js";
+export type { LoadOptions, Tasks } from "./loading.js";
+export type { Manifest, Target, Variant } from "./manifest.js";
+export { Model, type SelfTest } from "./model.js";
+export { QuestionAnswerer, type AnswerOptions, type Question } from "./question-answering.js";
+export type { Provider } from "./selection.js";
+export type { Answer } from "./spans.js";
+export { TokenClassifier, type EntityGroup, type LabelledToken, type TokenOptions } from "./token-classification.js";
