@@ -161,7 +161,7 @@ WEIGHT_FAULTS = {
         "int8-dynamic+smooth",
         change("word_embeddings.weight.scale", scaled_by(1.01)),
     ),
-    "smoothing factors off by 1 %": ("int8-dynamic+smooth", change(".smoothing", scaled_by(1.01))),
+    "smoothing factors off by 1 %": ("int8-dynamic+smooth", change(".smoothing_scale", scaled_by(1.01))),
     "a smoothing norm's shift off by 1 %": ("int8-dynamic+smooth", change(".smoothing_shift", scaled_by(1.01))),
     "an outlier row off by 1 %": ("int8-dynamic+smooth", change(".outliers", scaled_by(1.01))),
     "block scales off by 1 %": ("int8-blockwise", change(".block_scale", scaled_by(1.01))),
