@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -65,7 +65,12 @@ class Limits:
 
 
 def run_limited(
-    command: Sequence[str | os.PathLike[str]], limits: Limits, *, log: Path, environment: Mapping[str, str]
+    command: Sequence[str | os.PathLike[str]],
+    limits: Limits,
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    until: Callable[[], bool] | None = None,
 ) -> Ended:
     """Run a command to its end, or end it.
 
@@ -77,6 +82,7 @@ def run_limited(
         limits: What it may take.
         log: File for what it prints.
         environment: All of its environment variables.
+        until: Whether a command that does not end by itself has done its work and may be ended.
     """
     with log.open("wb") as output:
         child = subprocess.Popen(  # noqa: S603 - commands are made here, of paths found here
@@ -88,10 +94,12 @@ def run_limited(
             start_new_session=True,
         )
         try:
-            stopped = _watch(child, limits)
+            stopped = _watch(child, limits, until)
         finally:
             end_session(child)
     tail = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace")
+    if stopped is End.FINISHED:
+        return Ended(stopped, "", tail)
     if stopped is not None:
         return Ended(stopped, _words(stopped, limits), tail)
     return _ended(child.returncode, tail)
@@ -116,12 +124,14 @@ def resident_bytes(session: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _watch(child: subprocess.Popen[bytes], limits: Limits) -> End | None:
+def _watch(child: subprocess.Popen[bytes], limits: Limits, until: Callable[[], bool] | None) -> End | None:
     deadline = time.monotonic() + limits.seconds
     while True:
         try:
             child.wait(timeout=_POLL_SECONDS)
         except subprocess.TimeoutExpired:
+            if until is not None and until():
+                return End.FINISHED
             if time.monotonic() > deadline:
                 return End.HUNG
             if resident_bytes(child.pid) > limits.memory_bytes:

@@ -90,12 +90,12 @@ def write_job(job: Job, folder: Path) -> Path:
 
 def read_ran(job: Job, folder: Path, ended: Ended) -> Ran:
     """Read what a child left, wherever it came to its end."""
-    events = _events(folder / "events.jsonl")
+    events = read_events(folder / "events.jsonl")
     told = {event["event"]: event for event in events}
     facts = {name: str(value) for name, value in told.get("libraries", {}).items() if name != "event"}
     probes = tuple(probe.judge(_arrays(folder / f"probe-{probe.file}.out.npz")) for probe in job.probes)
     probed = "probed" in told
-    failure = _failure(ended, told, probed=probed)
+    failure = failure_of(ended, told)
     answers = tuple(_arrays(folder / f"answer-{number}.npz") for number in range(len(job.sample)))
     if failure is None and not all(answers):
         failure = Failure("ended without an answer to every input")
@@ -108,7 +108,9 @@ def read_ran(job: Job, folder: Path, ended: Ended) -> Ran:
     )
 
 
-def _failure(ended: Ended, told: Mapping[str, Mapping[str, Any]], *, probed: bool) -> Failure | None:
+def failure_of(ended: Ended, told: Mapping[str, Any]) -> Failure | None:
+    """What an end and what was told before it mean; None where the work was done."""
+    probed = "probed" in told
     if "error" in told:
         error = told["error"]
         return Failure(error["message"], error["hint"])
@@ -142,7 +144,8 @@ def last_line(text: str) -> str:
     return lines[-1][:300] if lines else ""
 
 
-def _events(path: Path) -> list[dict[str, Any]]:
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The events that were told, up to one that was cut off."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:

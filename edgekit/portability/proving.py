@@ -132,11 +132,11 @@ def _prove(bench: _Bench, one: Asked, progress: Progress) -> Proof:
         return replace(proof, hint=one.hint)
     manifest = bench.bundle.manifest
     try:
-        variant, claimed = _variant_for(manifest, one.place.host(), must=one.decides)
+        variant, claimed = _variant_for(manifest, one.place.host())
     except HostError as error:
         outcome = Outcome.CANNOT_RUN if one.decides else Outcome.NOT_CLAIMED
         return replace(proof, outcome=outcome, reason=error.message, hint=error.hint, claimed=False)
-    proof = replace(proof, variant=variant.name, claimed=claimed)
+    proof = replace(proof, variant=variant.name, claimed=claimed, decides=one.decides or claimed)
     try:
         facts = one.place.prepare(progress)
     except HostError as error:
@@ -149,11 +149,11 @@ def _prove(bench: _Bench, one: Asked, progress: Progress) -> Proof:
     return _within_limits(proof, one, bench, own) if one.device else proof
 
 
-def _variant_for(manifest: Manifest, host: Host, *, must: bool) -> tuple[Variant, bool]:
+def _variant_for(manifest: Manifest, host: Host) -> tuple[Variant, bool]:
     """The variant a device of that kind would take, and whether the bundle says it serves one.
 
-    WebAssembly runs what is right on every CPU, as ONNX Runtime's own package format would choose there, whether or
-    not the bundle claims it.
+    For the web, where the bundle claims nothing, that is what is right on every CPU: ONNX Runtime's own package format
+    would choose it there.
 
     Raises:
         HostError: There is none.
@@ -162,7 +162,7 @@ def _variant_for(manifest: Manifest, host: Host, *, must: bool) -> tuple[Variant
         return choose_variant(manifest, host), True
     except HostError:
         anywhere = [variant for variant in manifest.variants if variant.runs_anywhere]
-        if host.architecture not in (WASM, ANY) or not anywhere or must:
+        if host.architecture not in (WASM, ANY) or not anywhere:
             raise
         return anywhere[0], False
 

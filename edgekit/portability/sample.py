@@ -13,8 +13,8 @@ LONGEST = 160  # characters of a text that is halved: emulators are slow, and th
 def parity_sample(golden: Sequence[Golden]) -> list[Golden]:
     """The golden cases, and behind them further inputs without an expected answer of their own.
 
-    Each short text is cut into its two halves: other lengths and other words, and the same for everyone who asks. What is
-    compared there is the answer of the same variant on this machine. Inputs that are no single text give none.
+    Each short text is cut into its two halves: other lengths and other words, and the same for everyone who asks.
+    What is compared there is the answer of the same variant on this machine. Inputs that are no single text give none.
     """
     return [*golden, *(Golden({"text": text}, _nothing(golden)) for text in _halves(golden))]
 

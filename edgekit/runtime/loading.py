@@ -94,8 +94,23 @@ def open_variant(
         IntegrityError: A file is not, byte for byte, what the manifest lists.
         HostError: This onnxruntime cannot run it.
     """
-    module, _, name = _class_for(bundle.manifest.task, use).partition(":")
     opened = Opened(bundle, variant, this_host(), threads=threads or usable_threads(), spin=spin, provider=provider)
+    return model_of(opened, use=use)
+
+
+def model_of(opened: Opened, *, use: str | None = None) -> Model:
+    """The object that answers for a bundle's task.
+
+    Args:
+        opened: The open bundle and how its sessions are made.
+        use: The task it shall be used for; the bundle's own where None.
+
+    Raises:
+        UsageError: The bundle cannot be used for that task.
+        IntegrityError: A file is not, byte for byte, what the manifest lists.
+        HostError: This onnxruntime cannot run it.
+    """
+    module, _, name = _class_for(opened.manifest.task, use).partition(":")
     model: Model = getattr(import_module(f"edgekit.runtime.{module}"), name)(opened)
     opened.loaded()
     return model
