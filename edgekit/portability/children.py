@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -58,10 +59,12 @@ class Limits:
     Attributes:
         seconds: Wall-clock time.
         memory_bytes: Resident memory of it and its own children together.
+        cancelled: Set by whoever no longer wants the answer; the child is ended then.
     """
 
     seconds: float
     memory_bytes: int
+    cancelled: threading.Event = field(default_factory=threading.Event, compare=False)
 
 
 def run_limited(
@@ -132,7 +135,7 @@ def _watch(child: subprocess.Popen[bytes], limits: Limits, until: Callable[[], b
         except subprocess.TimeoutExpired:
             if until is not None and until():
                 return End.FINISHED
-            if time.monotonic() > deadline:
+            if limits.cancelled.is_set() or time.monotonic() > deadline:
                 return End.HUNG
             if resident_bytes(child.pid) > limits.memory_bytes:
                 return End.OUT_OF_MEMORY
