@@ -104,15 +104,20 @@ def shown(report: Report, place: str) -> list[RenderableType]:
     """The report as a table, what was not asked for, and where the evidence is."""
     from edgekit.cli.render import grid, heading, indented, plain, table
 
-    numbers = ["golden", "here"]
-    listing = table("on", "outcome", *numbers, "what ran, and why", numbers=numbers, fold=["what ran, and why"])
+    numbers, words = ["golden", "here"], "where it ran, or why not"
+    variants = len({proof.variant for proof in report.proofs if proof.variant}) > 1
+    listing = table("on", "outcome", *numbers, *(["variant"] if variants else []), words, numbers=numbers, fold=[words])
     for proof in report.proofs:
-        listing.add_row(plain(proof.name), _outcome(proof), *_agreements(proof), _words(proof))
-    left = [(name, reason) for name, reason in report.uncovered.items()]
-    parts: list[RenderableType] = [heading("Portability"), indented(listing), ""]
-    parts.append(grid([("not proved", f"{name}: {reason}") for name, reason in left]))
-    notes = "Worst agreement with the golden cases, and with this machine's answers; 1 is the very same."
-    return [*parts, grid([("", notes), ("evidence", place)]), ""]
+        listing.add_row(
+            plain(proof.name),
+            _outcome(proof),
+            *("" if found is None else f"{found.worst:.4f}" for found in (proof.golden, proof.native)),
+            *([plain(proof.variant)] if variants else []),
+            _words(proof),
+        )
+    facts = [("golden, here", "worst agreement with the golden answers, and with this machine's; 1 is the very same")]
+    facts += [("not proved", f"{name}: {reason}") for name, reason in report.uncovered.items()]
+    return [heading("Portability"), indented(listing), "", grid([*facts, ("evidence", place)]), ""]
 
 
 def _outcome(proof: Proof) -> Text:
@@ -124,27 +129,20 @@ def _outcome(proof: Proof) -> Text:
     return words
 
 
-def _agreements(proof: Proof) -> tuple[str, str]:
-    found = (proof.golden, proof.native)
-    return tuple("" if one is None else f"{one.worst:.4f}" for one in found)  # type: ignore[return-value]
-
-
 def _words(proof: Proof) -> Text:
     from rich.text import Text
 
     from edgekit.cli.render import plain
 
-    facts = proof.facts
+    facts = dict(proof.facts)
+    if facts.get("software") == "true" and facts.get("adapter"):
+        facts["adapter"] += " (software)"
+    labels = {"node": "Node ", "onnxruntime": "onnxruntime ", "onnxruntime-web": "onnxruntime-web "}
     order = ("emulator", "cpu", "adapter", "browser", "node", "onnxruntime-web", "onnxruntime")
-    named = {"node": "Node ", "onnxruntime": "onnxruntime ", "onnxruntime-web": "onnxruntime-web "}
-    what = ", ".join(f"{named.get(name, '')}{facts[name]}" for name in order if facts.get(name))
-    software = " (software)" if facts.get("software") == "true" else ""
-    text = Text(plain(what.replace(facts.get("adapter", "\0"), facts.get("adapter", "") + software)), style="dim")
-    if proof.outcome != "pass":
-        text = Text(plain(proof.reason)).append(f"\n{plain(what)}" if what else "", style="dim")
-    if proof.variant:
-        text.append(f"\n{plain(proof.variant)}", style="dim")
-    return text
+    where = plain(", ".join(f"{labels.get(name, '')}{facts[name]}" for name in order if facts.get(name)))
+    if proof.outcome == "pass":
+        return Text(where, style="dim")
+    return Text(plain(proof.reason)).append(f"\n{where}" if where else "", style="dim")
 
 
 @contextlib.contextmanager

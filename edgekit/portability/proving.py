@@ -16,12 +16,13 @@ from edgekit.errors import EdgekitError, HostError
 from edgekit.portability.asked import Asked, asked_for, uncovered
 from edgekit.portability.children import Limits
 from edgekit.portability.jobs import Failure, Job, Ran
-from edgekit.portability.judging import judged, without_drift
+from edgekit.portability.judging import compare, could_saturate, judged, judged_together
 from edgekit.portability.kernels import kernels_of
 from edgekit.portability.places import Native, Place
 from edgekit.portability.probes import known_good
-from edgekit.portability.report import Limit, Outcome, Proof, Report
+from edgekit.portability.report import Agreement, Limit, Outcome, Proof, Report
 from edgekit.portability.sample import parity_sample
+from edgekit.portability.saturation import PAIR_LIMIT, largest_pair
 from edgekit.portability.tolerances import Tolerance, tolerance_for
 from edgekit.runtime.golden import Golden, read_golden
 from edgekit.runtime.host import Host, usable_threads
@@ -91,7 +92,7 @@ def prove_asked(bundle: Bundle, asked: Sequence[Asked], progress: Progress, limi
             limits.cancelled.set()
             pool.shutdown(cancel_futures=True)
             raise
-    proofs = without_drift(proofs, bench.tolerances)
+    proofs = judged_together(proofs, bench.own_agreement(), bench.tolerances)
     return Report(
         bundle=f"{bundle.manifest.name} {bundle.manifest.version}",
         subject=_subject(bundle.manifest, {proof.variant for proof in proofs if proof.golden is not None}),
@@ -108,6 +109,7 @@ class _Ready:
     place: Place | None = None
     job: Job | None = None
     device: Device | None = None
+    saturates: bool = False
 
 
 class _Bench:
@@ -120,6 +122,7 @@ class _Bench:
         self._limits = limits
         self._jobs: dict[str, Job] = {}
         self._own: dict[str, Ran] = {}
+        self._pairs: dict[str, int] = {}
 
     def job(self, variant: Variant) -> Job:
         """What a variant is asked, everywhere."""
@@ -140,6 +143,21 @@ class _Bench:
         if job.variant not in self._own:
             self._own[job.variant] = self._run(Native(), replace(job, as_device=False, provider=CPU))
         return self._own[job.variant]
+
+    def own_agreement(self) -> dict[str, Agreement]:
+        """How close this machine's answers are to the golden ones, by variant, where it has any."""
+        expected = [case.expected for case in self.golden]
+        return {
+            name: compare(expected, ran.answers[: len(expected)], self.bundle.manifest.variant(name).self_test_min)
+            for name, ran in self._own.items()
+            if ran.answers
+        }
+
+    def largest_pair(self, variant: Variant) -> int:
+        """See :func:`edgekit.portability.saturation.largest_pair`."""
+        if variant.name not in self._pairs:
+            self._pairs[variant.name] = largest_pair(self.bundle, variant)
+        return self._pairs[variant.name]
 
     def run(self, one: _Ready) -> Ran:
         """Run an environment's job."""
@@ -171,14 +189,17 @@ def _prepared(bench: _Bench, one: Asked, progress: Progress) -> _Ready:
     job = bench.job(variant)
     bench.answers_here(job)
     proof = replace(proof, variant=variant.name, facts=facts)
-    return _Ready(proof, one.place, replace(job, as_device=claimed), one.device)
+    saturates = one.target is not None and one.target.int8_products_saturate
+    return _Ready(proof, one.place, replace(job, as_device=claimed), one.device, saturates)
 
 
 def _judged(bench: _Bench, one: _Ready, ran: Ran) -> Proof:
     assert one.job is not None  # noqa: S101 - the caller's
     variant, own = bench.bundle.manifest.variant(one.job.variant), bench.answers_here(one.job)
-    bounds = (variant.self_test_min, bench.tolerances[variant.name])
+    bounds = (variant.self_test_min, bench.tolerances[variant.name].native_min)
     proof = judged(one.proof, ran, bench.golden, own.answers, bounds)
+    if proof.outcome is Outcome.PASS and one.saturates and (largest := bench.largest_pair(variant)) > PAIR_LIMIT:
+        proof = could_saturate(proof, largest, PAIR_LIMIT)
     return _within_limits(proof, one.device, bench.bundle.manifest, own) if one.device else proof
 
 

@@ -26,7 +26,7 @@ class Tolerance:
     Attributes:
         probe: Largest error of a probe, relative to the largest exact value.
         native_min: Least agreement of an answer with this machine's own.
-        drift: How far the mean agreement with the golden answers may lie below that of the best environment.
+        drift: How much closer to the golden answers, in the mean, another environment may be than this machine.
     """
 
     probe: float
@@ -38,13 +38,16 @@ class Tolerance:
         return {"probe": self.probe, "native_min": self.native_min, "drift": self.drift}
 
 
+# int8: one sentence's answers on AVX2 and on Arm agree to 0.9947 and more where no product saturates, with three ways
+# to quantize MiniLM, and to 0.981 where some do. Arm with SME is closer to the original by 0.0034, and is right.
+#
 # Probes: a float32 sum of 70 products is exact to 1e-6; activations in 8 bits cost up to half a percent of the largest
 # value in a product of that length, and a saturating or broken kernel costs 20 % and more.
 TOLERANCES: Final = {
     FLOAT32: Tolerance(probe=1e-5, native_min=0.9999, drift=1e-4),
     FLOAT16: Tolerance(probe=5e-3, native_min=0.995, drift=1e-3),
-    U8S8: Tolerance(probe=0.02, native_min=0.985, drift=5e-3),
-    U8U8: Tolerance(probe=0.02, native_min=0.985, drift=5e-3),
+    U8S8: Tolerance(probe=0.02, native_min=0.99, drift=4e-3),
+    U8U8: Tolerance(probe=0.02, native_min=0.99, drift=4e-3),
     BLOCKS8: Tolerance(probe=0.02, native_min=0.995, drift=2e-3),
     BLOCKS4: Tolerance(probe=0.02, native_min=0.98, drift=5e-3),
 }
