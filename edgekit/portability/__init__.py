@@ -5,6 +5,6 @@ environment the environment itself is: a known-good probe for each class of kern
 """
 
 from edgekit.portability.proving import prove
-from edgekit.portability.report import Limit, Outcome, Probe, Proof, Report
+from edgekit.portability.report import Agreement, Limit, Outcome, Probe, Proof, Report
 
-__all__ = ["Limit", "Outcome", "Probe", "Proof", "Report", "prove"]
+__all__ = ["Agreement", "Limit", "Outcome", "Probe", "Proof", "Report", "prove"]
