@@ -30,6 +30,7 @@ class Job:
         task: The bundle's task.
         probes: To be run first.
         sample: Inputs to answer then; what they expect is not looked at there.
+        golden: How many of them, at the beginning, are the golden cases.
         as_device: Whether the environment decides as a device does whether it can run the variant.
         provider: Execution provider; the variant's own where None.
     """
@@ -39,6 +40,7 @@ class Job:
     task: str
     probes: Sequence[KnownGood]
     sample: Sequence[Golden]
+    golden: int
     as_device: bool = True
     provider: str | None = None
 
@@ -59,7 +61,7 @@ class Ran:
     Attributes:
         facts: What it says it is.
         probes: How the probes came out.
-        answers: To the sample, in its order; empty where it came to none.
+        answers: To the sample, in its order, or to the golden cases alone; empty where it came to none.
         failure: What went wrong, if something did.
         peak_bytes: Largest resident memory, where known.
     """

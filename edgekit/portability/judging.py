@@ -38,7 +38,7 @@ def judged(proof: Proof, ran: Ran, golden: Sequence[Golden], own: Sequence[Raw],
     if ran.failure:
         return replace(proof, outcome=Outcome.CANNOT_RUN, reason=ran.failure.reason, hint=ran.failure.hint)
     beside_golden = compare([case.expected for case in golden], ran.answers[: len(golden)], bounds[0])
-    beside_own = compare(own, ran.answers, bounds[1]) if own else None
+    beside_own = compare(own[: len(ran.answers)], ran.answers, bounds[1]) if own else None
     proof = replace(proof, golden=beside_golden, native=beside_own)
     if not beside_golden.passed:
         return _wrong(

@@ -135,6 +135,7 @@ class _Bench:
                 task=self.bundle.manifest.task,
                 probes=known_good(kernels),
                 sample=parity_sample(self.golden),
+                golden=len(self.golden),
             )
         return self._jobs[variant.name]
 
