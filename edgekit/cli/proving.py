@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from edgekit.cli.export import INSTALL
 from edgekit.cli.screen import Screen
-from edgekit.errors import OutputError
+from edgekit.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -75,9 +76,12 @@ def prove_on(bundle: Path, names: Sequence[str], screen: Screen, *, evidence: Pa
         typer.Exit: The same in JSON, where the outcome is part of the result.
     """
     from edgekit.bundle.resealing import add_evidence, check_resealable
-    from edgekit.portability import prove
-    from edgekit.portability.report import EVIDENCE
 
+    try:
+        from edgekit.portability import prove
+        from edgekit.portability.report import EVIDENCE
+    except ModuleNotFoundError as missing:
+        raise UsageError(f"--on needs {missing.name!r}, which is not installed", hint=INSTALL) from missing
     if evidence is None:
         check_resealable(bundle)
     with _progress(screen) as progress:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -82,7 +82,10 @@ def prove_asked(bundle: Bundle, asked: Sequence[Asked], progress: Progress, limi
     proofs = []
     with ThreadPoolExecutor(usable_threads()) as pool:
         try:
-            waiting = {id(one.place): pool.submit(bench.run, one) for one in ready if one.job is not None}
+            waiting: dict[int, Future[Ran]] = {}  # one run for all who ask for the same environment
+            for one in sorted(ready, key=lambda one: one.proof.kind != "webgpu"):  # the slowest first
+                if one.job is not None and id(one.place) not in waiting:
+                    waiting[id(one.place)] = pool.submit(bench.run, one)
             for one in ready:
                 with progress.stage(one.proof.name):
                     proofs.append(_judged(bench, one, waiting[id(one.place)].result()) if one.job else one.proof)

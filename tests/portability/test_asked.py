@@ -3,6 +3,7 @@
 import builtins
 import json
 import shutil
+import sys
 
 import pytest
 
@@ -11,11 +12,15 @@ from edgekit.bundle.reading import Bundle
 from edgekit.cli import main
 from edgekit.errors import HostError, UsageError
 from edgekit.portability import Agreement, Outcome, Probe, Proof, Report, asked
-from edgekit.portability.asked import ENVIRONMENTS, asked_for, uncovered
+from edgekit.portability.asked import ENVIRONMENTS, Asked, asked_for, uncovered
+from edgekit.portability.proving import prove_asked
 from edgekit.portability.qemu import CPUS, cpuinfo_of
 from edgekit.runtime import load, loading
 from edgekit.runtime.host import Host, parse_cpuinfo
+from edgekit.spec.progress import Silent
 from tests.unit.tiny_model import write_tiny_model
+
+from .places import LIMITS, Pretended, right
 
 PLAIN_PC = ("x86_64", frozenset({"avx", "avx2", "fma"}), frozenset({"CPUExecutionProvider"}))
 
@@ -163,3 +168,19 @@ def test_json_tells_machines_the_same(monkeypatch, bundle, capsys):
     document = json.loads(capsys.readouterr().out)
     assert [proof["outcome"] for proof in document["portability"]["proofs"]] == ["pass", "cannot run"]
     assert (document["exit_code"], document["error"]["kind"]) == (8, "host")
+
+
+def test_devices_of_one_target_are_run_once(bundle):
+    place = Pretended(right)
+    both = [Asked("one", place), Asked("other", place, device=catalog.devices()["aws-lambda-x86_64"])]
+    found = prove_asked(Bundle.open(bundle), both, Silent(), LIMITS)
+    assert [proof.outcome for proof in found.proofs] == [Outcome.PASS, Outcome.PASS]
+    assert place.asked == 1
+
+
+def test_without_the_build_side_on_says_what_to_install(bundle, monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.startswith("edgekit.portability")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(["verify", str(bundle), "--on", "native"]) == 2
+    assert "edgekit[export]" in capsys.readouterr().err
