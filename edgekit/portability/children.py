@@ -16,15 +16,14 @@ from typing import Final
 
 _POLL_SECONDS: Final = 0.1
 _LOG_TAIL: Final = 2000
-_SIGNALS: Final = {
-    signal.SIGILL: "illegal instruction",
-    signal.SIGSEGV: "segmentation fault",
-    signal.SIGABRT: "abort",
-    signal.SIGFPE: "arithmetic fault",
-    signal.SIGKILL: "killed, perhaps by the system for its memory",
+_SIGNALS: Final = {  # by name: not every system has them all
+    "SIGILL": "illegal instruction",
+    "SIGSEGV": "segmentation fault",
+    "SIGBUS": "bus error",
+    "SIGABRT": "abort",
+    "SIGFPE": "arithmetic fault",
+    "SIGKILL": "killed, perhaps by the system for its memory",
 }
-if hasattr(signal, "SIGBUS"):
-    _SIGNALS[signal.SIGBUS] = "bus error"
 
 
 class End(StrEnum):
@@ -110,11 +109,11 @@ def run_limited(
 
 def end_session(child: subprocess.Popen[bytes]) -> None:
     """Kill a process that was started as its own session, with every process it left behind."""
-    for process in {child.pid, *_session(child.pid)}:
-        if process == child.pid and child.poll() is not None:
-            continue
+    for process in _session(child.pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, signal.SIGKILL)
+    if child.poll() is None:
+        child.kill()
     child.wait()
 
 
@@ -148,7 +147,7 @@ def _ended(code: int, tail: str) -> Ended:
     number = -code if code < 0 else code - 128
     if number in set(signal.Signals):
         name = signal.Signals(number)
-        return Ended(End.CRASHED, f"{_SIGNALS.get(name, 'signal')} ({name.name})", tail)
+        return Ended(End.CRASHED, f"{_SIGNALS.get(name.name, 'signal')} ({name.name})", tail)
     return Ended(End.FINISHED, "", tail) if code == 0 else Ended(End.FAILED, f"exit status {code}", tail)
 
 
