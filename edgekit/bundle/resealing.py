@@ -23,9 +23,11 @@ def check_resealable(path: Path) -> None:
 
     Raises:
         IntegrityError: It is no bundle.
-        OutputError: It is signed, is reached through a link, or its folder cannot be replaced.
+        OutputError: It is no folder, is signed, is reached through a link, or its folder cannot be replaced.
     """
     place = Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow the link that is looked for
+    if place.is_file():
+        raise OutputError(f"{path}: is a file, and only a folder takes new evidence", hint=_ELSEWHERE)
     _refuse_signed(Bundle.open(place))
     if place.is_symlink():
         raise OutputError(f"{path}: is a link, and would become a folder", hint=_ELSEWHERE)

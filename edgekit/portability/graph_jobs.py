@@ -71,7 +71,7 @@ def write_graph_job(job: Job, provider: str, folder: Path) -> Graphs:
             for number, call in enumerate(flat)
             if call.component == component
         ]
-        graphs.append(_graph(bundle, variant, component, files) | {"calls": called})
+        graphs.append(_graph(bundle, variant, component, files, folder) | {"calls": called})
     graphs[first]["opens"] = True
     (folder / "feeds.bin").write_bytes(b"".join(tensors.parts))
     document = {"provider": provider, "files": files, "graphs": graphs}
@@ -137,7 +137,7 @@ def _left(events: Sequence[Mapping[str, Any]], job: Job) -> Failure | None:
     )
 
 
-def _graph(bundle: Bundle, variant: Variant, component: str, files: dict[str, str]) -> dict[str, Any]:
+def _graph(bundle: Bundle, variant: Variant, component: str, files: dict[str, str], folder: Path) -> dict[str, Any]:
     path = variant.graph_path(component)
     sizes = {
         entry.path.rpartition("/")[2]: entry.size
@@ -146,7 +146,11 @@ def _graph(bundle: Bundle, variant: Variant, component: str, files: dict[str, st
     }
     locations = sorted({tensor.location for tensor in external_tensors(bytes(bundle.read(path)), sizes)})
     paths = {location: f"{variant.folder}/{location}" for location in locations}
-    files |= {name: str(bundle.root / name) for name in (path, *paths.values())}
+    for name in (path, *paths.values()):
+        if name not in files:  # verified bytes, which nobody changes meanwhile; components share their weights
+            copy = folder / f"bundle-{len(files)}"
+            copy.write_bytes(bundle.read(name))
+            files[name] = str(copy)
     return {
         "name": component,
         "model": path,

@@ -96,6 +96,13 @@ def test_a_read_only_folder_is_refused_with_the_way_out(bundle, monkeypatch):
     assert "--evidence" in caught.value.hint
 
 
+def test_a_packed_bundle_is_refused_with_the_way_out(tmp_path):
+    (tmp_path / "packed").write_bytes(b"one file")
+    with pytest.raises(OutputError, match="is a file") as caught:
+        resealing.check_resealable(tmp_path / "packed")
+    assert "--evidence" in caught.value.hint
+
+
 def test_a_bundle_behind_a_link_is_refused(bundle, tmp_path):
     (tmp_path / "link").symlink_to(bundle)
     with pytest.raises(OutputError, match="is a link"):
