@@ -11,6 +11,7 @@ from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 
 if TYPE_CHECKING:
     from edgekit.runtime.host import Host
+    from edgekit.spec.device import Device
     from edgekit.spec.model import ModelCard
     from edgekit.spec.target import Target
 
@@ -21,21 +22,30 @@ def targets(context: typer.Context, *, as_json: JsonFlag = False, debug: DebugFl
     from edgekit.runtime.session import this_host
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
-    known = catalog.targets()
+    known, devices = catalog.targets(), catalog.devices()
     host = this_host()
     if screen.json:
-        screen.result(_targets_json(known, host))
+        screen.result(_targets_json(known, devices, host))
         return
-    from edgekit.cli.render import Mark, grid, heading, indented, table
+    from edgekit.cli.render import Mark, grid, heading, indented, size, table
 
     listing = table("target", "here", "CPU features", "what it is", fold=("CPU features", "what it is"))
     for target in known.values():
         here = Mark(passed=True) if _fits(target, host) else ""
         listing.add_row(target.name, here, " ".join(target.cpu_features) or target.execution_provider, target.summary)
+    products = table(
+        "device", "target", "threads", "memory", "disk", "what it is",
+        numbers=("threads", "memory", "disk"), fold=("what it is",),
+    )  # fmt: skip
+    for device in devices.values():
+        limits = (str(device.threads), size(device.memory_bytes), size(device.disk_bytes))
+        products.add_row(device.name, device.target, *limits, device.summary)
     fitting = [target.name for target in known.values() if _fits(target, host)]
     screen.show(
         heading("Targets"),
         indented(listing),
+        heading("Devices, for `edgekit verify --on`"),
+        indented(products),
         "",
         grid(
             [("this machine", f"{host.cpu_name} ({host.architecture}, {host.system})"), ("it is", ", ".join(fitting))]
@@ -108,9 +118,10 @@ def _model_json(card: ModelCard) -> dict[str, object]:
     }
 
 
-def _targets_json(known: Mapping[str, Target], host: Host) -> dict[str, object]:
+def _targets_json(known: Mapping[str, Target], devices: Mapping[str, Device], host: Host) -> dict[str, object]:
     return {
         "targets": {name: target.to_json() | {"runs_here": _fits(target, host)} for name, target in known.items()},
+        "devices": {name: device.to_json() for name, device in devices.items()},
         "host": {
             "architecture": host.architecture,
             "cpu_features": sorted(host.cpu_features),

@@ -8,10 +8,11 @@ import pytest
 
 from edgekit import catalog
 from edgekit.errors import RecordError, UsageError
+from edgekit.spec.device import Device
 from edgekit.spec.model import ModelCard, Published, Trained
 from edgekit.spec.parity import BUDGETS
 from edgekit.spec.provider import PROVIDERS
-from edgekit.spec.reader import parse_toml
+from edgekit.spec.reader import Table, parse_toml
 from edgekit.spec.target import Target
 
 CARD = """
@@ -28,11 +29,11 @@ def read_card(text: str) -> ModelCard:
     return ModelCard.read("sample", parse_toml(text, "models/sample.toml"))
 
 
-CPU_TARGETS = ["arm64-neon", "arm64-dotprod", "x86_64-avx2", "x86_64-avx512-vnni"]
+CPU_TARGETS = ["arm64-neon", "arm64-dotprod", "arm64-i8mm", "wasm-simd", "x86_64-avx2", "x86_64-avx512-vnni"]
 
 
-def test_the_four_cpu_targets_are_found_with_the_most_demanding_last_and_gpus_after_them() -> None:
-    assert list(catalog.targets()) == [*CPU_TARGETS, "coreml", "directml", "cuda", "tensorrt"]
+def test_the_cpu_targets_are_found_with_the_most_demanding_last_and_gpus_after_them() -> None:
+    assert list(catalog.targets()) == [*CPU_TARGETS, "coreml", "directml", "webgpu", "cuda", "tensorrt"]
     assert [name for name, target in catalog.targets().items() if target.on_cpu] == CPU_TARGETS
 
 
@@ -96,6 +97,8 @@ def test_all_expands_to_every_cpu_target_once() -> None:
         "x86_64-avx2",
         "arm64-neon",
         "arm64-dotprod",
+        "arm64-i8mm",
+        "wasm-simd",
         "x86_64-avx512-vnni",
     )
 
@@ -226,3 +229,42 @@ def test_records_that_are_missing_say_so(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(catalog.resources, "files", lambda _: tmp_path / "edgekit")
     with pytest.raises(RecordError, match="targets: edgekit's own records are missing"):
         catalog.targets()
+
+
+DEVICE = """
+summary = "a device"
+target = "arm64-neon"
+threads = 4
+memory_mb = 1000
+disk_mb = 8000
+"""
+
+
+def test_devices_name_a_target_and_their_limits() -> None:
+    found = catalog.devices()
+    assert {
+        "raspberry-pi-4",
+        "raspberry-pi-5",
+        "aws-lambda-x86_64",
+        "aws-lambda-arm64",
+        "jetson-orin",
+        "browser",
+    } <= set(found)
+    assert found["raspberry-pi-4"].target == "arm64-neon"
+    assert found["raspberry-pi-4"].memory_bytes == 1_000_000_000
+    for name, device in found.items():
+        assert Device.read(name, Table(device.to_json(), name), tuple(catalog.targets())) == device
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("arm64-neon", "arm64-neno", "'arm64-neno' is not one of"),
+        ("threads = 4", "threads = 0", "threads: 0 is outside 1"),
+        ("memory_mb", "memory", "memory_mb"),
+        ("disk_mb = 8000", "disk_mb = 8000\nspeed = 1", "speed"),
+    ],
+)
+def test_a_bad_device_is_refused_with_its_key(old: str, new: str, says: str) -> None:
+    with pytest.raises(RecordError, match=says):
+        Device.read("sample", parse_toml(DEVICE.replace(old, new), "sample.toml"), ("arm64-neon",))
