@@ -60,7 +60,7 @@ def walsh_averages(values: Sequence[float]) -> list[float]:
 
 def signed_rank_tail(count: int, statistic: int) -> float:
     """The probability that Wilcoxon's signed-rank statistic of ``count`` values is at most ``statistic``."""
-    return sum(_signed_rank_counts(count)[: max(0, statistic + 1)]) / 2**count
+    return sum(_signed_rank_counts(count)[: max(0, statistic + 1)]) / (1 << count)
 
 
 def _rank(count: int, miss: float) -> int:
