@@ -169,6 +169,13 @@ def compare(start: Start, plan: Plan, progress: Progress, *, clock: Callable[[],
     return Latency(found, ratios, samples, run.blocks, clock() - began, plan)
 
 
+def percent(ratio: float) -> str:
+    """How much slower, for people."""
+    if ratio in (0, math.inf):
+        return "?"
+    return f"{ratio - 1:+.1%}"
+
+
 @dataclass(slots=True)
 class _Run:
     """Blocks so far; how many calls make a burst and how many rounds a block is settled by the first one."""

@@ -188,8 +188,8 @@ def _build(request: BuildRequest, screen: Screen) -> BuildResult:
 
 def _show(result: BuildResult, screen: Screen) -> None:
     from edgekit.cli import render_bundle
-    from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
     from edgekit.cli.render import grid, heading, size
+    from edgekit.spec.evidence import PARITY_EVIDENCE, read_evidence
     from edgekit.spec.reader import parse_json
 
     evidence = read_evidence(parse_json(json.dumps(dict(result.evidence)).encode(), PARITY_EVIDENCE))

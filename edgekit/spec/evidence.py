@@ -1,4 +1,4 @@
-"""Reads ``evidence/parity.json`` for display. Parts a later version adds are left alone."""
+"""Reads ``evidence/parity.json``. Parts a later version adds are left alone."""
 
 from __future__ import annotations
 
@@ -65,6 +65,7 @@ class ParityEvidence:
         variants: By name.
         tried: In the order they were tried.
         search: The candidates of a search, if there was one.
+        data_sha256: Of the data that was judged with; empty where it is not recorded.
     """
 
     facts: tuple[tuple[str, str], ...]
@@ -72,6 +73,7 @@ class ParityEvidence:
     variants: dict[str, VariantEvidence]
     tried: tuple[Attempt, ...]
     search: tuple[Searched, ...]
+    data_sha256: str = ""
 
 
 def read_evidence(table: Table) -> ParityEvidence:
@@ -87,6 +89,7 @@ def read_evidence(table: Table) -> ParityEvidence:
         variants={variant.name: variant for variant in variants},
         tried=tuple(_attempt(item) for item in table.tables("tried")) if "tried" in table else (),
         search=tuple(map(_searched, table.table("search").tables("candidates"))) if "search" in table else (),
+        data_sha256=table.table("data").string("sha256") if "data" in table else "",
     )
 
 
