@@ -33,6 +33,7 @@ THREADS: Final = 1  # where neighbours want the cores, more wait for each other
 BURST_MS: Final = 90.0  # many slices of the scheduler, short enough for many rounds
 ROUNDS_MIN: Final = 4
 ROUNDS_MAX: Final = 14
+PATIENCE: Final = 1.5  # times its share of the time that a block may take, where the machine became slower
 BLOCKS_WANTED: Final = 13  # in the time there is: rounds are cut down for it, where calls are slow
 
 OLD, NEW = "old", "new"
@@ -203,7 +204,9 @@ class _Run:
                 warm = processes[name].ask({"do": "warm up"})
             if not self.burst:
                 self._settle(warm, limit_s / BLOCKS_WANTED - (clock() - began))
-            rounds = [self._round(processes) for _ in range(self.rounds)]
+            rounds = [self._round(processes)]
+            while len(rounds) < self.rounds and clock() - began < PATIENCE * limit_s / BLOCKS_WANTED:
+                rounds.append(self._round(processes))
         for measure in rounds[0]:
             found = [_contrasts(one[measure]) for one in rounds]
             block = Block(statistics.median(d for d, _ in found), statistics.median(c for _, c in found))
