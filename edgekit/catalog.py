@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from edgekit.errors import RecordError, UsageError
+from edgekit.spec.device import Device
 from edgekit.spec.model import ModelCard
 from edgekit.spec.reader import Table, nearest, parse_toml
 from edgekit.spec.target import Target
@@ -25,6 +26,16 @@ def targets() -> Mapping[str, Target]:
     found = [Target.read(name, table) for name, table in _records("targets")]
     found.sort(key=lambda target: (not target.on_cpu, target.architecture, target.rank, target.name))
     return {target.name: target for target in found}
+
+
+def devices() -> Mapping[str, Device]:
+    """Every device profile by name, in alphabetical order.
+
+    Raises:
+        RecordError: A record breaks its schema, or names a target that does not exist.
+    """
+    known = tuple(targets())
+    return {name: Device.read(name, table, known) for name, table in _records("targets", "devices")}
 
 
 def models() -> Mapping[str, ModelCard]:
@@ -99,9 +110,9 @@ def _unknown(kind: str, name: str, known: tuple[str, ...]) -> UsageError:
     return UsageError(f"unknown {kind} {name!r}", hint=near or f"there are {', '.join(known)}")
 
 
-def _records(kind: str) -> Iterator[tuple[str, Table]]:
-    for name, record in sorted(_record_files(_folder(kind))):
-        path = f"{kind}/{record.name}" if record.name != "model.toml" else f"{kind}/{name}/{record.name}"
+def _records(kind: str, *within: str) -> Iterator[tuple[str, Table]]:
+    for name, record in sorted(_record_files(_folder(kind).joinpath(*within))):
+        path = "/".join((kind, *within, record.name)) if record.name != "model.toml" else f"{kind}/{name}/{record.name}"
         try:
             text = record.read_bytes().decode("utf-8")
         except UnicodeDecodeError as error:

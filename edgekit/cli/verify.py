@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from edgekit.cli.inspection import BundleArgument
+from edgekit.cli.proving import TIME_LIMIT, EvidenceOption, OnOption, TimeLimitOption, prove_on
 from edgekit.cli.run import ThreadsOption, VariantOption
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.errors import EdgekitError, ParityError
@@ -17,16 +18,19 @@ if TYPE_CHECKING:
     from edgekit.runtime import SelfTest
 
 
-def verify(
+def verify(  # noqa: PLR0913 - each is an option of the command
     context: typer.Context,
     bundle: BundleArgument,
     *,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
+    on: OnOption = None,
+    evidence: EvidenceOption = None,
+    time_limit: TimeLimitOption = TIME_LIMIT,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
-    """Check every digest, whether this machine can run the bundle, and its golden answers."""
+    """Check every digest, whether this machine can run the bundle, and its golden answers; with --on elsewhere too."""
     from edgekit.bundle.reading import Bundle
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
@@ -36,6 +40,9 @@ def verify(
             opened.verify(advance)
         size_bytes = sum(entry.size for entry in opened.manifest.files)
         found(f"{len(opened.manifest.files)} files, every digest matches")
+    if on:
+        prove_on(bundle, on, screen, evidence=evidence, time_limit=time_limit)
+        return
     with _step("this host", screen) as found:
         from edgekit.runtime import load
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import UsageError
-from edgekit.runtime.host import usable_threads
+from edgekit.runtime.host import detect_host, usable_threads
 from edgekit.runtime.model import Model
 from edgekit.runtime.opened import Opened
-from edgekit.runtime.selection import check_host
+from edgekit.runtime.selection import check_cpu, check_host
 from edgekit.runtime.session import onnxruntime_version, this_host
 from edgekit.runtime.tasks import CLASSES, OTHER_USES
 from edgekit.spec.manifest import Variant
@@ -94,8 +94,23 @@ def open_variant(
         IntegrityError: A file is not, byte for byte, what the manifest lists.
         HostError: This onnxruntime cannot run it.
     """
-    module, _, name = _class_for(bundle.manifest.task, use).partition(":")
     opened = Opened(bundle, variant, this_host(), threads=threads or usable_threads(), spin=spin, provider=provider)
+    return model_of(opened, use=use)
+
+
+def model_of(opened: Opened, *, use: str | None = None) -> Model:
+    """The object that answers for a bundle's task.
+
+    Args:
+        opened: The open bundle and how its sessions are made.
+        use: The task it shall be used for; the bundle's own where None.
+
+    Raises:
+        UsageError: The bundle cannot be used for that task.
+        IntegrityError: A file is not, byte for byte, what the manifest lists.
+        HostError: This onnxruntime cannot run it.
+    """
+    module, _, name = _class_for(opened.manifest.task, use).partition(":")
     model: Model = getattr(import_module(f"edgekit.runtime.{module}"), name)(opened)
     opened.loaded()
     return model
@@ -105,6 +120,7 @@ def _open(path: Path, use: str | None, *, variant: str | None, threads: int | No
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
     bundle = Bundle.open(path)
+    check_cpu(bundle.manifest, detect_host(), variant)  # ahead of the import of ONNX Runtime, which may crash here
     chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
     return open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
 

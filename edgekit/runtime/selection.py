@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from edgekit.errors import HostError, IntegrityError, UsageError
@@ -44,6 +45,25 @@ def check_host(manifest: Manifest, host: Host, onnxruntime_version: str, name: s
             hint=f"pip install 'onnxruntime{manifest.onnxruntime}'",
         )
     return choose_variant(manifest, host, name)
+
+
+def check_cpu(manifest: Manifest, host: Host, name: str | None = None) -> None:
+    """Refuse a CPU that none of the variants is for, before ONNX Runtime is imported.
+
+    Its own code, and numpy's, may be instructions that such a CPU lacks: importing them would end the process. What
+    its execution providers are is not known yet, so variants for other processors than the CPU count as fitting.
+
+    Args:
+        manifest: The bundle's.
+        host: The machine; its providers are not looked at.
+        name: The variant asked for; None lets the host decide.
+
+    Raises:
+        HostError: The CPU fits none; the message says what is missing.
+        UsageError: There is no variant of that name.
+    """
+    every = frozenset(target.execution_provider for target in manifest.targets.values())
+    choose_variant(manifest, replace(host, providers=every), name)
 
 
 def choose_variant(manifest: Manifest, host: Host, name: str | None = None) -> Variant:

@@ -64,6 +64,12 @@ PROVIDERS: Final[Mapping[str, Provider]] = {
             install="macOS, whose `pip install onnxruntime` has it",
             options={precision: {"ModelFormat": "MLProgram"} for precision in ("float32", "float16")},
         ),
+        Provider(
+            "WebGpuExecutionProvider",
+            short="webgpu",
+            device="gpu",
+            install="a browser with WebGPU and the npm package onnxruntime-web",
+        ),
     )
 }
 

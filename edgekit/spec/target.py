@@ -9,13 +9,15 @@ from edgekit.spec.provider import CPU, CPU_ONLY, PROVIDERS
 from edgekit.spec.reader import Table
 
 ANY: Final = "any"
-ARCHITECTURES: Final = ("x86_64", "arm64", ANY)
+WASM: Final = "wasm32"
+ARCHITECTURES: Final = ("x86_64", "arm64", WASM, ANY)
 EXECUTION_PROVIDERS: Final = tuple(PROVIDERS)
 
-# Linux's names (/proc/cpuinfo) on both architectures; edgekit.runtime.host maps other systems to them.
+# Linux's names (/proc/cpuinfo) on x86 and Arm, to which edgekit.runtime.host maps other systems'; WebAssembly's own.
 CPU_FEATURES: Final = {
     "x86_64": ("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni"),
     "arm64": ("asimd", "asimddp", "asimdhp", "i8mm", "sve", "bf16"),
+    WASM: ("simd128",),
     ANY: (),
 }
 

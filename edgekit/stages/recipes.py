@@ -109,6 +109,8 @@ GENERATION_LADDER: Final = (
 # GPUs multiply float16 fastest of what needs no calibrated ranges; TensorRT has int8 kernels for fixed ranges too.
 FP16: Final = Recipe("fp16", "float16")
 GPU_LADDER: Final = (FP16, FP32)
+# Not every adapter computes float16, and onnxruntime-web leaves dynamic int8 products to the CPU.
+WEB_GPU_LADDER: Final = (FP32,)
 STATIC_LADDER: Final = (
     Recipe("int8-static", "int8", "static"),
     Recipe("int8-static+smooth", "int8", "static", smooth=True),
@@ -131,6 +133,7 @@ def ladder(name: str | None, components: Collection[str] = (), provider: str = C
     fitting: tuple[Recipe, ...] = GENERATION_LADDER if generates else LADDER
     if provider != CPU:
         fitting = STATIC_LADDER if provider == "TensorrtExecutionProvider" and not generates else GPU_LADDER
+        fitting = WEB_GPU_LADDER if provider == "WebGpuExecutionProvider" else fitting
     if name is None:
         return fitting
     known = candidates(components, provider)  # what a search has chosen can be made again

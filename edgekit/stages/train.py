@@ -18,6 +18,7 @@ from typing import IO, Final
 
 from edgekit import catalog
 from edgekit.errors import CheckpointError, OutputError
+from edgekit.spec.cache import cache_folder
 from edgekit.spec.model import ModelCard, Trained
 
 FINISHED: Final = "training.json"  # the last file the training code writes
@@ -83,26 +84,6 @@ def key(code: Path, origin: Trained, trainers: Collection[str], versions: Mappin
             digest.update(f"{path.name} {len(content)}\n".encode() + content)
     digest.update("".join(f"{name} {version}\n" for name, version in sorted(versions.items())).encode())
     return digest.hexdigest()[:16]
-
-
-def cache_folder(environment: Mapping[str, str], platform: str, home: Path) -> Path:
-    """Where edgekit keeps what it can make again: ``EDGEKIT_CACHE``, else the system's place for caches.
-
-    Args:
-        environment: As :data:`os.environ`.
-        platform: As :data:`sys.platform`.
-        home: The user's folder.
-    """
-    if named := environment.get("EDGEKIT_CACHE"):
-        return Path(named)
-    if platform == "win32":
-        local = environment.get("LOCALAPPDATA")
-        return (Path(local) if local else home / "AppData" / "Local") / "edgekit" / "cache"
-    if platform == "darwin":
-        return home / "Library" / "Caches" / "edgekit"
-    # The XDG base directory specification: a relative path is to be ignored.
-    chosen = Path(environment.get("XDG_CACHE_HOME", ""))
-    return (chosen if chosen.is_absolute() else home / ".cache") / "edgekit"
 
 
 def _folder(card: ModelCard, origin: Trained) -> Path:

@@ -169,9 +169,9 @@ def test_plain_int8_was_tried_and_left(minilm):
     assert any(not check["passed"] for check in left["checks"])
 
 
-def test_bundle_serves_four_targets(minilm):
+def test_bundle_serves_every_cpu_target(minilm):
     manifest = Bundle.open(minilm.bundle).manifest
-    assert set(manifest.targets) == {"x86_64-avx512-vnni", "x86_64-avx2", "arm64-dotprod", "arm64-neon"}
+    assert {"x86_64-avx512-vnni", "x86_64-avx2", "arm64-i8mm", "arm64-neon", "wasm-simd"} < set(manifest.targets)
     assert set(manifest.targets) == set(catalog.expand_targets([catalog.ALL]))
     served = [name for variant in manifest.variants for name in variant.targets]
     assert sorted(served) == sorted(manifest.targets)

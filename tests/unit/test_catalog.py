@@ -28,11 +28,11 @@ def read_card(text: str) -> ModelCard:
     return ModelCard.read("sample", parse_toml(text, "models/sample.toml"))
 
 
-CPU_TARGETS = ["arm64-neon", "arm64-dotprod", "x86_64-avx2", "x86_64-avx512-vnni"]
+CPU_TARGETS = ["arm64-neon", "arm64-dotprod", "arm64-i8mm", "wasm-simd", "x86_64-avx2", "x86_64-avx512-vnni"]
 
 
-def test_the_four_cpu_targets_are_found_with_the_most_demanding_last_and_gpus_after_them() -> None:
-    assert list(catalog.targets()) == [*CPU_TARGETS, "coreml", "directml", "cuda", "tensorrt"]
+def test_the_cpu_targets_are_found_with_the_most_demanding_last_and_gpus_after_them() -> None:
+    assert list(catalog.targets()) == [*CPU_TARGETS, "coreml", "directml", "webgpu", "cuda", "tensorrt"]
     assert [name for name, target in catalog.targets().items() if target.on_cpu] == CPU_TARGETS
 
 
@@ -96,6 +96,8 @@ def test_all_expands_to_every_cpu_target_once() -> None:
         "x86_64-avx2",
         "arm64-neon",
         "arm64-dotprod",
+        "arm64-i8mm",
+        "wasm-simd",
         "x86_64-avx512-vnni",
     )
 

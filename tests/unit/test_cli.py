@@ -127,7 +127,14 @@ def test_export_hands_the_pipeline_what_was_asked_for(call, pipeline, tmp_path):
         "--replace",
     )
     request = pipeline.requests[0]
-    assert request.targets == ("arm64-neon", "arm64-dotprod", "x86_64-avx2", "x86_64-avx512-vnni")
+    assert request.targets == (
+        "arm64-neon",
+        "arm64-dotprod",
+        "arm64-i8mm",
+        "wasm-simd",
+        "x86_64-avx2",
+        "x86_64-avx512-vnni",
+    )
     assert request.output == Path("bundles/some-model")
     assert (request.recipe, request.token, request.replace) == ("fp32", "secret", True)
     assert (request.task, request.data, request.revision) == (None, None, None)

@@ -1,0 +1,167 @@
+"""``edgekit verify --on``: the table of what each environment proved, and where the evidence goes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from edgekit.cli.screen import Screen
+from edgekit.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from edgekit.portability import Proof, Report
+    from edgekit.spec.progress import Progress
+
+
+def complete_environment(incomplete: str) -> list[tuple[str, str]]:
+    """What ``--on`` takes, for the shell."""
+    from edgekit import catalog
+
+    known = [(target.name, target.summary) for target in catalog.targets().values()]
+    known += [(device.name, device.summary) for device in catalog.devices().values()]
+    known += [
+        ("native", "this machine"),
+        ("onnxruntime-oldest", "the oldest onnxruntime the bundle says it needs"),
+        ("onnxruntime-newest", "the newest onnxruntime known"),
+        (catalog.ALL, "every environment there is"),
+    ]
+    return [pair for pair in known if pair[0].startswith(incomplete)]
+
+
+OnOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="TARGET",
+        help="Run the bundle there and judge it: a target, a device, native, onnxruntime-oldest, onnxruntime-newest, "
+        "or all. May be given more than once.",
+        show_default=False,
+        autocompletion=complete_environment,
+    ),
+]
+EvidenceOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Where the evidence of --on goes, instead of into the bundle.", show_default=False
+    ),
+]
+TimeLimitOption = Annotated[
+    float, typer.Option("--time-limit", min=1, metavar="SECONDS", help="For each environment of --on.")
+]
+TIME_LIMIT: Final = 300.0
+
+_STYLES: Final = {
+    "pass": "bold green",
+    "wrong answers": "bold red",
+    "cannot run": "bold red",
+    "over limit": "bold red",
+    "not trusted": "bold yellow",
+    "not available": "bold yellow",
+}
+
+
+def prove_on(bundle: Path, names: Sequence[str], screen: Screen, *, evidence: Path | None, time_limit: float) -> None:
+    """Prove a bundle in the environments named, keep the evidence, and show it.
+
+    Raises:
+        EdgekitError: The gravest outcome, after the evidence is written and shown.
+        typer.Exit: The same in JSON, where the outcome is part of the result.
+    """
+    from edgekit.bundle.resealing import add_evidence, check_resealable
+    from edgekit.portability import prove
+    from edgekit.portability.report import EVIDENCE
+
+    if evidence is None:
+        check_resealable(bundle)
+    with _progress(screen) as progress:
+        report = prove(bundle, names, progress, time_limit=time_limit)
+    if evidence is None:
+        add_evidence(bundle, EVIDENCE, report.to_bytes())
+        place = f"{bundle}/{EVIDENCE}"
+    else:
+        _write(evidence, report.to_bytes())
+        place = str(evidence)
+    error = report.error()
+    if screen.json:
+        found = {"kind": error.kind, "message": error.message, "hint": error.hint} if error else None
+        screen.result(
+            {"portability": report.to_json(), "evidence": place, "exit_code": report.exit_code, "error": found}
+        )
+        raise typer.Exit(report.exit_code)
+    screen.show(*shown(report, place))
+    if error:
+        raise error
+
+
+def shown(report: Report, place: str) -> list[RenderableType]:
+    """The report as a table, what was not asked for, and where the evidence is."""
+    from edgekit.cli.render import grid, heading, indented, plain, table
+
+    numbers = ["golden", "here"]
+    listing = table("on", "outcome", *numbers, "what ran, and why", numbers=numbers, fold=["what ran, and why"])
+    for proof in report.proofs:
+        listing.add_row(plain(proof.name), _outcome(proof), *_agreements(proof), _words(proof))
+    left = [(name, reason) for name, reason in report.uncovered.items()]
+    parts: list[RenderableType] = [heading("Portability"), indented(listing), ""]
+    parts.append(grid([("not proved", f"{name}: {reason}") for name, reason in left]))
+    notes = "Worst agreement with the golden cases, and with this machine's answers; 1 is the very same."
+    return [*parts, grid([("", notes), ("evidence", place)]), ""]
+
+
+def _outcome(proof: Proof) -> Text:
+    from rich.text import Text
+
+    words = Text(str(proof.outcome), style=_STYLES.get(str(proof.outcome), "") if proof.decides else "dim")
+    if not proof.claimed and str(proof.outcome) != "not claimed":
+        words.append("\nnot claimed", style="dim")
+    return words
+
+
+def _agreements(proof: Proof) -> tuple[str, str]:
+    found = (proof.golden, proof.native)
+    return tuple("" if one is None else f"{one.worst:.4f}" for one in found)  # type: ignore[return-value]
+
+
+def _words(proof: Proof) -> Text:
+    from rich.text import Text
+
+    from edgekit.cli.render import plain
+
+    facts = proof.facts
+    order = ("emulator", "cpu", "adapter", "browser", "node", "onnxruntime-web", "onnxruntime")
+    named = {"node": "Node ", "onnxruntime": "onnxruntime ", "onnxruntime-web": "onnxruntime-web "}
+    what = ", ".join(f"{named.get(name, '')}{facts[name]}" for name in order if facts.get(name))
+    software = " (software)" if facts.get("software") == "true" else ""
+    text = Text(plain(what.replace(facts.get("adapter", "\0"), facts.get("adapter", "") + software)), style="dim")
+    if proof.outcome != "pass":
+        text = Text(plain(proof.reason)).append(f"\n{plain(what)}" if what else "", style="dim")
+    if proof.variant:
+        text.append(f"\n{plain(proof.variant)}", style="dim")
+    return text
+
+
+@contextlib.contextmanager
+def _progress(screen: Screen) -> Iterator[Progress]:
+    from edgekit.cli.progress import StageList
+    from edgekit.spec.progress import Silent
+
+    if screen.json:
+        yield Silent()
+        return
+    with StageList(screen.console(stderr=True)).drawing() as progress:
+        yield progress
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
