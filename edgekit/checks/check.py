@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from edgekit.bundle.reading import Bundle
-from edgekit.checks import answers, census, footprint, latency, parity, reference
+from edgekit.checks import answers, census, footprint, latency, parity, portability, reference
 from edgekit.checks.findings import ACCEPTABLE, FAIL, INCONCLUSIVE, PASS, CheckReport, Finding, sort_and_accept
 from edgekit.checks.latency import Latency, Plan
 from edgekit.checks.sides import Pair, Sides, compatibility, here, origin, pair_up
@@ -20,8 +20,6 @@ from edgekit.spec.reader import nearest
 
 Prove: TypeAlias = Callable[[Path, Sequence[str], Progress], Sequence[Finding]]
 """Runs a bundle on targets and says what came of it."""
-
-NO_PROVE: Final[Prove] = lambda bundle, targets, progress: ()  # noqa: ARG005, E731 - nothing asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class CheckRequest:
     threads: int = 1
 
 
-def check(request: CheckRequest, progress: Progress, *, prove: Prove = NO_PROVE) -> CheckReport:
+def check(request: CheckRequest, progress: Progress, *, prove: Prove = portability.proved) -> CheckReport:
     """Check a bundle against its baseline.
 
     What fails is a finding, not an error, so that a report holds all of it; damaged bundles end the check.
@@ -64,7 +62,7 @@ def check(request: CheckRequest, progress: Progress, *, prove: Prove = NO_PROVE)
         prove: Runs the bundle on ``request.targets``.
 
     Raises:
-        UsageError: A group cannot be accepted.
+        UsageError: A group cannot be accepted, or a target is unknown.
         InputError: The reference or its data cannot be used.
         ExportError: The reference cannot be loaded.
     """
