@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from edgekit.checks.findings import NOTE, Finding, outcome
@@ -15,6 +16,7 @@ SIZE_MARGIN: Final = 0.01
 MEMORY_MARGIN: Final = 0.05
 STARTS: Final = 3  # of each bundle, in turns; two starts of one bundle differ by a thousandth
 FILES_NAMED: Final = 3
+MEMORY: Final = {"peak_bytes": "peak of a start", "heap_bytes": "heap after a start"}
 
 
 def sizes(sides: Sides, margin: float) -> tuple[list[Finding], dict[str, Any]]:
@@ -40,25 +42,35 @@ def memory(sides: Sides, pair: Pair, margin: float, threads: int) -> tuple[list[
     Raises:
         EdgekitError: A process could not open its bundle.
     """
-    asked_of = (sides.new.root, sides.old.root)
-    requests = {
-        "new": opening("start", sides.new.root, pair.new.name, asked_of, threads=threads),
-        "old": opening("start", sides.old.root, pair.old.name, asked_of, threads=threads),
-    }
-    taken: dict[str, list[dict[str, Any]]] = {"new": [], "old": []}
-    for _ in range(STARTS):
-        for side, request in requests.items():
-            taken[side].append(ask_once(request))
-    found, facts = [], {}
-    for key, name in (("peak_bytes", "peak of a start"), ("heap_bytes", "heap after a start")):
-        medians = {side: _median([one[key] for one in starts]) for side, starts in taken.items()}
-        facts[key] = medians
+    facts = starts({"new": (sides.new.root, pair.new.name), "old": (sides.old.root, pair.old.name)}, threads)
+    found = []
+    for key, name in MEMORY.items():
+        medians = facts[key]
         before, after = medians["old"], medians["new"]
         if before is None or after is None:
             found.append(Finding("memory", name, NOTE, detail="not measurable on this system"))
         else:
             found.append(_grew("memory", name, before, after, margin))
     return found, facts
+
+
+def starts(bundles: Mapping[str, tuple[Path, str]], threads: int) -> dict[str, dict[str, float | None]]:
+    """Median memory of starts, in turns: by what of :data:`MEMORY` and by bundle, bytes; None where unknown.
+
+    Args:
+        bundles: A folder and a variant by name; all are asked alike, with the golden inputs of the last.
+        threads: Of the sessions.
+
+    Raises:
+        EdgekitError: A process could not open its bundle.
+    """
+    asked_of = tuple(path for path, _ in bundles.values())
+    requests = {name: opening("start", *bundle, asked_of, threads=threads) for name, bundle in bundles.items()}
+    taken: dict[str, list[dict[str, Any]]] = {name: [] for name in bundles}
+    for _ in range(STARTS):
+        for name, request in requests.items():
+            taken[name].append(ask_once(request))
+    return {key: {name: _median([one[key] for one in found]) for name, found in taken.items()} for key in MEMORY}
 
 
 def megabytes(count: float) -> str:

@@ -21,8 +21,9 @@ PARTS = {
     "stages": {"errors", "spec", "bundle", "runtime", "catalog"},
     "portability": {"errors", "spec", "bundle", "runtime", "catalog"},
     "checks": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
+    "report": {"errors", "spec", "bundle", "runtime", "checks"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
-    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "checks", "pipeline"},
+    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "checks", "report", "pipeline"},
 }
 BUILD = {
     "PIL", "huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum", "safetensors",
@@ -37,6 +38,7 @@ THIRD_PARTY = {
     "stages": BUILD,
     "portability": {"numpy", "onnx", "onnxruntime"},
     "checks": {"numpy"},
+    "report": {"jinja2", "markupsafe", "pygal"},
     "pipeline": set(),
     "cli": {"numpy", "rich", "typer"},
 }
