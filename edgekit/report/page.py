@@ -90,15 +90,24 @@ def _facts(page: Page) -> list[tuple[str, str]]:
     ]
 
 
-def _findings(page: Page) -> Table | None:
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a check against the baseline found: what differs, and the rest."""
+
+    changed: Table
+    same: Table
+
+
+def _findings(page: Page) -> Findings | None:
     if not page.findings:
         return None
-    rows = tuple(
-        (SIGNS[one.outcome], one.group, one.name, one.old, one.new, one.detail)
-        for one in page.findings
-        if one.outcome != "note"
-    )
-    return Table(("", "group", "what", "baseline", "new", ""), rows)
+    changed, same = [], []
+    for one in page.findings:
+        differs = one.outcome in ("fail", "inconclusive", "accepted") or (one.old != one.new and bool(one.old))
+        row = (SIGNS[one.outcome], one.group, one.name, one.old, one.new, one.detail)
+        (changed if differs else same).append(row)
+    head = ("", "group", "what", "baseline", "new", "")
+    return Findings(Table(head, tuple(changed)), Table(head, tuple(same)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ is taken out.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -29,7 +30,8 @@ def available() -> None:
     """
     try:
         import jinja2  # noqa: F401
-        import pygal  # noqa: F401
+
+        _pygal()
     except ImportError as error:
         raise UsageError(f"a report needs {error.name}, which is not installed", hint=INSTALL) from error
 
@@ -44,9 +46,7 @@ def bars(name: str, title: str, labels: Sequence[str], series: Mapping[str, Sequ
         series: A bar of each group, by name.
         y_title: What the height is.
     """
-    import pygal
-
-    chart = pygal.Bar(**_look(y_title=y_title), x_label_rotation=-35)
+    chart = _pygal().Bar(**_look(y_title=y_title), x_label_rotation=-35)
     chart.x_labels = list(labels)
     for label, values in series.items():
         chart.add(label, list(values))
@@ -55,9 +55,7 @@ def bars(name: str, title: str, labels: Sequence[str], series: Mapping[str, Sequ
 
 def dots(name: str, title: str, points: Mapping[str, tuple[float, float]], x_title: str, y_title: str) -> str:
     """One dot for each name."""
-    import pygal
-
-    chart = pygal.XY(**_look(x_title=x_title, y_title=y_title), stroke=False, dots_size=6)
+    chart = _pygal().XY(**_look(x_title=x_title, y_title=y_title), stroke=False, dots_size=6)
     for label, point in points.items():
         chart.add(label, [point])
     return _svg(chart, name, title)
@@ -65,9 +63,7 @@ def dots(name: str, title: str, points: Mapping[str, tuple[float, float]], x_tit
 
 def lines(name: str, title: str, series: Mapping[str, Points], x_title: str, y_title: str) -> str:
     """A line through the points of each name, the area under it shaded."""
-    import pygal
-
-    chart = pygal.XY(**_look(x_title=x_title, y_title=y_title), fill=True, show_dots=False)
+    chart = _pygal().XY(**_look(x_title=x_title, y_title=y_title), fill=True, show_dots=False)
     for label, points in series.items():
         chart.add(label, list(points))
     return _svg(chart, name, title)
@@ -85,6 +81,14 @@ def outline(values: Sequence[float], low: float, high: float) -> Points:
     for place, share in enumerate(shares):
         corners += [(low + place * width, share), (low + (place + 1) * width, share)]
     return [*corners, (high, 0.0)]
+
+
+def _pygal() -> Any:
+    """The library, without the import hook for plug-ins that it leaves behind: every later import would warn of it."""
+    import pygal
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "PluginImportFixer"]
+    return pygal
 
 
 def _look(**titles: str) -> dict[str, Any]:
@@ -124,10 +128,12 @@ def _svg(chart: Any, name: str, title: str) -> str:
     chart.uuid = name
     root = chart.render_tree()
     for parent in list(root.iter()):
+        parent.attrib.pop("id", None)  # the same in every chart of the page
         for child in list(parent):
             # A script for tooltips, and comments, one of which holds today's date.
             if not isinstance(child.tag, str) or child.tag.rpartition("}")[2] == "script":
                 parent.remove(child)
+    root.set("id", f"chart-{name}")  # its styles begin with it
     root.set("role", "img")
     root.set("aria-label", title)
     ET.register_namespace("", _SVG)
