@@ -101,7 +101,8 @@ class Findings:
 def _findings(page: Page) -> Findings | None:
     if not page.findings:
         return None
-    changed, same = [], []
+    changed: list[tuple[str, ...]] = []
+    same: list[tuple[str, ...]] = []
     for one in page.findings:
         differs = one.outcome in ("fail", "inconclusive", "accepted") or (one.old != one.new and bool(one.old))
         row = (SIGNS[one.outcome], one.group, one.name, one.old, one.new, one.detail)
