@@ -15,7 +15,8 @@ from edgekit.errors import UsageError
 
 INSTALL: Final = "pip install 'edgekit[report]'"
 SERIES: Final = 8  # the page has as many colours
-WIDTH, HEIGHT = 720, 340
+WIDTH, HEIGHT = 560, 300  # of what text sizes refer to; a phone shows it at two thirds
+LEGEND_LINE: Final = 22
 BINS: Final = 24
 _SVG: Final = "http://www.w3.org/2000/svg"
 
@@ -46,7 +47,7 @@ def bars(name: str, title: str, labels: Sequence[str], series: Mapping[str, Sequ
         series: A bar of each group, by name.
         y_title: What the height is.
     """
-    chart = _pygal().Bar(**_look(y_title=y_title), x_label_rotation=-35)
+    chart = _pygal().Bar(**_look(len(series), y_title=y_title), x_label_rotation=-35)
     chart.x_labels = list(labels)
     for label, values in series.items():
         chart.add(label, list(values))
@@ -55,7 +56,7 @@ def bars(name: str, title: str, labels: Sequence[str], series: Mapping[str, Sequ
 
 def dots(name: str, title: str, points: Mapping[str, tuple[float, float]], x_title: str, y_title: str) -> str:
     """One dot for each name."""
-    chart = _pygal().XY(**_look(x_title=x_title, y_title=y_title), stroke=False, dots_size=6)
+    chart = _pygal().XY(**_look(len(points), x_title=x_title, y_title=y_title), stroke=False, dots_size=6)
     for label, point in points.items():
         chart.add(label, [point])
     return _svg(chart, name, title)
@@ -63,7 +64,7 @@ def dots(name: str, title: str, points: Mapping[str, tuple[float, float]], x_tit
 
 def lines(name: str, title: str, series: Mapping[str, Points], x_title: str, y_title: str) -> str:
     """A line through the points of each name, the area under it shaded."""
-    chart = _pygal().XY(**_look(x_title=x_title, y_title=y_title), fill=True, show_dots=False)
+    chart = _pygal().XY(**_look(len(series), x_title=x_title, y_title=y_title), fill=True, show_dots=False)
     for label, points in series.items():
         chart.add(label, list(points))
     return _svg(chart, name, title)
@@ -91,7 +92,7 @@ def _pygal() -> Any:
     return pygal
 
 
-def _look(**titles: str) -> dict[str, Any]:
+def _look(series: int, **titles: str) -> dict[str, Any]:
     from pygal.style import Style
 
     colors = tuple(f"var(--c{number})" for number in range(1, SERIES + 1))
@@ -105,9 +106,9 @@ def _look(**titles: str) -> dict[str, Any]:
         value_colors=("var(--ink)",) * SERIES,
         ci_colors=("var(--ink)",) * SERIES,
         font_family="inherit",
-        label_font_size=13,
-        major_label_font_size=13,
-        legend_font_size=14,
+        label_font_size=14,
+        major_label_font_size=14,
+        legend_font_size=15,
         title_font_size=14,
         opacity=".35",
     )
@@ -115,9 +116,9 @@ def _look(**titles: str) -> dict[str, Any]:
         "style": style,
         "js": [],
         "width": WIDTH,
-        "height": HEIGHT,
+        "height": HEIGHT + LEGEND_LINE * series,
         "legend_at_bottom": True,
-        "legend_at_bottom_columns": 2,
+        "legend_at_bottom_columns": 1,
         "truncate_legend": -1,
         "show_x_guides": False,
         **titles,
