@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from edgekit.cli.build_side import build_side
 from edgekit.cli.inspection import BundleArgument
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.errors import OutputError
@@ -102,11 +103,12 @@ def check(  # noqa: PLR0913 - each is an option of the command
         memory_margin=memory_margin,
         latency=Plan(margin=margin, limit_s=seconds, seed=seed, threads=threads) if latency else None,
     )
-    if screen.json:
-        report = run(request, Silent())
-    else:
-        with StageList(screen.console(stderr=True)).drawing() as progress:
-            report = run(request, progress)
+    with build_side("--reference"):
+        if screen.json:
+            report = run(request, Silent())
+        else:
+            with StageList(screen.console(stderr=True)).drawing() as progress:
+                report = run(request, progress)
     if junit is not None:
         _write(junit, lambda path: path.write_bytes(check_reports.junit(report)))
     named = os.environ.get(STEP_SUMMARY)
