@@ -8,9 +8,11 @@ import typer
 
 import edgekit
 from edgekit.cli.bench import bench
+from edgekit.cli.check import check
 from edgekit.cli.export import export
 from edgekit.cli.inspection import inspect
 from edgekit.cli.records import models, targets
+from edgekit.cli.report import report
 from edgekit.cli.run import run
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.cli.verify import verify
@@ -30,6 +32,8 @@ app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was 
 app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
 app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against another.")(bench)
 app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
+app.command(rich_help_panel=USE, short_help="Check a bundle against the one before it; for CI.")(check)
+app.command(rich_help_panel=USE, short_help="Make a page about a bundle to look at before it ships.")(report)
 app.command(rich_help_panel=KNOW, short_help="List classes of devices.")(targets)
 app.command(rich_help_panel=KNOW, short_help="List models with a short name.")(models)
 

@@ -9,12 +9,13 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgekit.cli.build_side import build_side
 from edgekit.cli.records import complete_model, complete_target
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.errors import UsageError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from edgekit.pipeline import BuildRequest, BuildResult
     from edgekit.spec.manifest import Manifest
 
-INSTALL = "pip install 'edgekit[export]'"
 SOURCE, CHOICE, RESULT = "Where the model comes from", "How it is made", "Where it goes"
 
 
@@ -130,7 +130,7 @@ def export(  # noqa: PLR0913 - each is an option of the command
     screen = Screen.of(context, as_json=as_json, debug=debug)
     targets = catalog.expand_targets(target)  # before torch is imported: a typo should cost nothing
     folder = output or Path("bundles") / _folder_name(model)
-    with _build_side():
+    with build_side():
         from edgekit.pipeline import BuildRequest
 
         request = BuildRequest(
@@ -188,8 +188,8 @@ def _build(request: BuildRequest, screen: Screen) -> BuildResult:
 
 def _show(result: BuildResult, screen: Screen) -> None:
     from edgekit.cli import render_bundle
-    from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
     from edgekit.cli.render import grid, heading, size
+    from edgekit.spec.evidence import PARITY_EVIDENCE, read_evidence
     from edgekit.spec.reader import parse_json
 
     evidence = read_evidence(parse_json(json.dumps(dict(result.evidence)).encode(), PARITY_EVIDENCE))
@@ -219,17 +219,6 @@ def _example(manifest: Manifest) -> str:
     fields = {"question-answering": ("question", "context"), "text-ranking": ("query", "documents")}
     named = dict.fromkeys(fields.get(manifest.task, ()), "…")
     return f"'{json.dumps(named, ensure_ascii=False)}'" if named else '"Some text."'
-
-
-@contextlib.contextmanager
-def _build_side() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing == "edgekit":
-            raise
-        raise UsageError(f"export needs {missing!r}, which is not installed", hint=INSTALL) from error
 
 
 def _folder_name(model: str) -> str:

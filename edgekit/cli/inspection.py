@@ -35,7 +35,7 @@ def inspect(
         screen.result(_document(opened.root, manifest, reports))
         return
     from edgekit.cli import render_bundle
-    from edgekit.cli.evidence import PARITY_EVIDENCE, read_evidence
+    from edgekit.spec.evidence import PARITY_EVIDENCE, read_evidence
     from edgekit.spec.reader import parse_json
 
     host = this_host()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from edgekit.cli.export import INSTALL
+from edgekit.cli.build_side import INSTALL
 from edgekit.cli.screen import Screen
 from edgekit.errors import OutputError, UsageError
 

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from edgekit.cli.evidence import Attempt, ParityEvidence, Predicted, Searched, VariantEvidence, find_check
 from edgekit.cli.render import Mark, bound, digits_for, grid, heading, indented, plain, size, table, verdict
+from edgekit.spec.evidence import Attempt, ParityEvidence, Predicted, Searched, VariantEvidence, find_check
 from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.parity import Check
 

@@ -2,9 +2,7 @@
 
 A strict reader of the few protobuf fields that can name a file. ONNX Runtime resolves such names
 itself and would open them; here they are found first, checked against the bundle's list, and handed
-over from verified memory. Field numbers: onnx.proto of ONNX 1.23; wire format:
-https://protobuf.dev/programming-guides/encoding/. Where a reader could understand bytes in two ways
-(a known field with another wire type, groups, over-long tags), they are refused.
+over from verified memory. Field numbers: onnx.proto of ONNX 1.23; see :mod:`.protobuf` for what is refused.
 """
 
 from __future__ import annotations
@@ -13,9 +11,10 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from edgekit.errors import IntegrityError
+from edgekit.runtime.protobuf import VARINT, Field, Span, broken, fields_of, number_of, signed, span_of, text_of, varint
 
 MAX_DEPTH: Final = 64  # protobuf itself stops at 100
 MAX_DIMENSIONS: Final = 32
@@ -28,11 +27,6 @@ ELEMENT_BITS: Final = {
 
 # TensorProto's fields for data inside the model: float, int32, string, int64, raw, double, uint64.
 _INLINE_DATA: Final = (4, 5, 6, 7, 9, 10, 11)
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
-_Span: TypeAlias = tuple[int, int]
-_Field: TypeAlias = tuple[int, int, int, int]  # number, wire type, then value and 0, or where the bytes start and end
 
 # Message kind -> field number -> kind of the message inside. Only what can lead to a tensor. "weight" is a tensor
 # that may keep its data in a file: an initializer of the main graph and nothing else.
@@ -87,43 +81,43 @@ def external_tensors(model: bytes, files: Mapping[str, int]) -> tuple[ExternalTe
         if tensor is None:
             continue
         if kind != "weight":
-            raise _broken(f"{tensor.name!r} keeps external data outside the main graph's initializers")
+            raise broken(f"{tensor.name!r} keeps external data outside the main graph's initializers")
         found.append(tensor)
     names = [tensor.name for tensor in found]
     if len(set(names)) != len(names):
-        raise _broken("two initializers with external data have one name")
+        raise broken("two initializers with external data have one name")
     return tuple(found)
 
 
-def _tensors(data: bytes, span: _Span, kind: str, depth: int) -> Iterator[tuple[_Span, str]]:
+def _tensors(data: bytes, span: Span, kind: str, depth: int) -> Iterator[tuple[Span, str]]:
     """Every tensor of a message, and whether it is a ``weight`` or another ``tensor``."""
     if depth > MAX_DEPTH:
-        raise _broken(f"messages are nested deeper than {MAX_DEPTH}")
+        raise broken(f"messages are nested deeper than {MAX_DEPTH}")
     inner = _PATHS[kind]
-    for field in _fields(data, span):
+    for field in fields_of(data, span):
         child = inner.get(field[0])
         if child in ("weight", "tensor"):
-            yield _expect_span(field), child
+            yield span_of(field), child
         elif child is not None:
-            yield from _tensors(data, _expect_span(field), child, depth + 1)
+            yield from _tensors(data, span_of(field), child, depth + 1)
 
 
-def _read_tensor(data: bytes, span: _Span, files: Mapping[str, int]) -> ExternalTensor | None:
-    fields = list(_fields(data, span))
-    name = next((_text(data, _expect_span(field)) for field in reversed(fields) if field[0] == 8), "")
-    data_location = next((_expect_number(field) for field in reversed(fields) if field[0] == 14), 0)
-    entries = [_entry(data, _expect_span(field)) for field in fields if field[0] == 13]
+def _read_tensor(data: bytes, span: Span, files: Mapping[str, int]) -> ExternalTensor | None:
+    fields = list(fields_of(data, span))
+    name = next((text_of(data, span_of(field)) for field in reversed(fields) if field[0] == 8), "")
+    data_location = next((number_of(field) for field in reversed(fields) if field[0] == 14), 0)
+    entries = [_entry(data, span_of(field)) for field in fields if field[0] == 13]
     if data_location not in (0, 1):
-        raise _broken(f"{name!r} has data location {data_location}")
+        raise broken(f"{name!r} has data location {data_location}")
     if data_location == 0:
         if entries:
-            raise _broken(f"{name!r} names external data but keeps its data inside")
+            raise broken(f"{name!r} names external data but keeps its data inside")
         return None
     if any(field[0] in _INLINE_DATA for field in fields):
-        raise _broken(f"{name!r} keeps its data both inside and outside")
+        raise broken(f"{name!r} keeps its data both inside and outside")
     if len(dict(entries)) != len(entries):
-        raise _broken(f"{name!r} gives a part of its external data twice")
-    data_type = next((_expect_number(field) for field in reversed(fields) if field[0] == 2), 0)
+        raise broken(f"{name!r} gives a part of its external data twice")
+    data_type = next((number_of(field) for field in reversed(fields) if field[0] == 2), 0)
     dims = tuple(size for field in fields if field[0] == 1 for size in _dims(data, field))
     return _placed(name, data_type, dims, dict(entries), files)
 
@@ -133,7 +127,7 @@ def _placed(
 ) -> ExternalTensor:
     unknown = set(entries) - {"location", "offset", "length", "checksum"}
     if unknown or not name:
-        raise _broken(f"external data of {name!r}: unexpected {', '.join(sorted(unknown)) or 'empty name'}")
+        raise broken(f"external data of {name!r}: unexpected {', '.join(sorted(unknown)) or 'empty name'}")
     location = entries.get("location", "")
     if location not in files:
         raise IntegrityError(
@@ -141,108 +135,39 @@ def _placed(
             hint="the bundle is damaged or was made to escape its folder; get it again",
         )
     if data_type not in ELEMENT_BITS:
-        raise _broken(f"{name!r} has data type {data_type}, which external data may not have")
+        raise broken(f"{name!r} has data type {data_type}, which external data may not have")
     if len(dims) > MAX_DIMENSIONS or any(size < 0 or size > 1 << 48 for size in dims):
-        raise _broken(f"{name!r} has an impossible shape")
+        raise broken(f"{name!r} has an impossible shape")
     needed = (math.prod(dims) * ELEMENT_BITS[data_type] + 7) // 8
     offset = _natural(name, "offset", entries.get("offset", "0"))
     length = _natural(name, "length", entries.get("length", str(needed)))
     if length != needed:
-        raise _broken(f"external data of {name!r}: {length} bytes, its shape {list(dims)} needs {needed}")
+        raise broken(f"external data of {name!r}: {length} bytes, its shape {list(dims)} needs {needed}")
     if offset + length > files[location]:
-        raise _broken(f"external data of {name!r} ends at {offset + length}, {location} at {files[location]}")
+        raise broken(f"external data of {name!r} ends at {offset + length}, {location} at {files[location]}")
     return ExternalTensor(name, data_type, dims, location, offset, length)
 
 
 def _natural(name: str, key: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text, re.ASCII):
-        raise _broken(f"external data of {name!r}: {key} {text[:40]!r} is no natural number")
+        raise broken(f"external data of {name!r}: {key} {text[:40]!r} is no natural number")
     return int(text)
 
 
-def _entry(data: bytes, span: _Span) -> tuple[str, str]:
+def _entry(data: bytes, span: Span) -> tuple[str, str]:
     texts = {1: "", 2: ""}
-    for field in _fields(data, span):
+    for field in fields_of(data, span):
         if field[0] in texts:
-            texts[field[0]] = _text(data, _expect_span(field))
+            texts[field[0]] = text_of(data, span_of(field))
     return texts[1], texts[2]
 
 
-def _dims(data: bytes, field: _Field) -> list[int]:
-    if field[1] == _VARINT:
-        return [_expect_number(field)]
-    position, end = _expect_span(field)  # packed
+def _dims(data: bytes, field: Field) -> list[int]:
+    if field[1] == VARINT:
+        return [number_of(field)]
+    position, end = span_of(field)  # packed
     dims = []
     while position < end:
-        number, position = _varint(data, position, end)
-        dims.append(_signed(number))
+        number, position = varint(data, position, end)
+        dims.append(signed(number))
     return dims
-
-
-def _fields(data: bytes, span: _Span) -> Iterator[_Field]:
-    position, end = span
-    while position < end:
-        start = position
-        tag, position = _varint(data, position, end)
-        number, wire = tag >> 3, tag & 7
-        if position - start > 5 or not 0 < number < 1 << 29:
-            raise _broken(f"a malformed tag at byte {start}")
-        value, stop = 0, 0
-        if wire == _BYTES:
-            length, value = _varint(data, position, end)
-            position = stop = value + length
-        elif wire == _VARINT:
-            value, position = _varint(data, position, end)
-        elif wire in (_FIXED64, _FIXED32):
-            position += 8 if wire == _FIXED64 else 4  # no such field is read here
-        else:
-            raise _broken(f"wire type {wire} at byte {start}, which ONNX does not use")
-        if position > end:
-            raise _broken(f"the field at byte {start} ends behind its message")
-        yield number, wire, value, stop
-
-
-def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    if position < end and data[position] < 0x80:
-        return data[position], position + 1
-    result = 0
-    for index in range(10):
-        if position >= end:
-            raise _broken("a number ends behind its message")
-        byte = data[position]
-        position += 1
-        result |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            if result >> 64:
-                raise _broken("a number has more than 64 bits")
-            return result, position
-    raise _broken("a number is longer than ten bytes")
-
-
-def _expect_number(field: _Field) -> int:
-    number, wire, value, _ = field
-    if wire != _VARINT:
-        raise _broken(f"field {number} has wire type {wire}, expected a number")
-    return _signed(value)
-
-
-def _expect_span(field: _Field) -> _Span:
-    number, wire, start, stop = field
-    if wire != _BYTES:
-        raise _broken(f"field {number} has wire type {wire}, expected a message or text")
-    return start, stop
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 else value
-
-
-def _text(data: bytes, span: _Span) -> str:
-    try:
-        return data[span[0] : span[1]].decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise _broken(f"the name at byte {span[0]} is not UTF-8") from error
-
-
-def _broken(problem: str) -> IntegrityError:
-    return IntegrityError(f"ONNX model: {problem}", hint="the bundle is damaged; get it again")

@@ -11,8 +11,9 @@ import numpy as np
 
 from edgekit.errors import UsageError
 from edgekit.runtime.generation import Generator
+from edgekit.runtime.model import Model
 from edgekit.runtime.sampling import GenerationOptions
-from edgekit.runtime.timing import Sample
+from edgekit.runtime.timing import Durations, Sample, take_turns
 
 PROMPT_TOKENS: Final = 128
 NEW_TOKENS: Final = 64
@@ -70,25 +71,49 @@ def time_generation(
             f"nothing to time: {len(models)} models, {rounds} rounds, {prompt_tokens} + {new_tokens} tokens"
         )
     smallest = min(model.vocabulary for model in models.values())
-    prompt = np.random.default_rng(0).integers(0, smallest, prompt_tokens).tolist()
-    names = list(models)
-    prefills: dict[str, list[float]] = {name: [] for name in names}
-    steps: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(-1, rounds):
-        start = number % len(names)
-        for name in names[start:] + names[:start]:
-            first, *others = _durations_ms(models[name], prompt, new_tokens)
-            if number >= 0:
-                prefills[name].append(first)
-                steps[name] += others[_UNSETTLED:]
-    return {name: Speed(prompt_tokens, Sample(tuple(prefills[name])), Sample(tuple(steps[name]))) for name in names}
+
+    def ask(model: Generator) -> Durations:
+        prefill, steps = generate_once(model, prompt_tokens, new_tokens, vocabulary=smallest)
+        return {"prefill": [prefill], "step": steps}
+
+    found = take_turns(
+        {name: lambda model=model: ask(model) for name, model in models.items()},  # type: ignore[misc]
+        rounds=rounds,
+        warmup=1,
+    )
+    return {name: Speed(prompt_tokens, samples["prefill"], samples["step"]) for name, samples in found.items()}
 
 
-def _durations_ms(model: Generator, prompt: list[int], new_tokens: int) -> list[float]:
+def generate_once(
+    model: Generator, prompt_tokens: int, new_tokens: int, *, vocabulary: int | None = None
+) -> tuple[float, list[float]]:
+    """Milliseconds of reading a prompt up to the first new token, and of each settled token after it.
+
+    Args:
+        model: Asked to continue greedily.
+        prompt_tokens: Read at once.
+        new_tokens: Written, at least 4.
+        vocabulary: Tokens below this number make the prompt; the model's own where None.
+
+    Raises:
+        InputError: The model takes fewer tokens.
+    """
+    prompt = np.random.default_rng(0).integers(0, vocabulary or model.vocabulary, prompt_tokens).tolist()
     steps = model.steps([prompt], GenerationOptions(max_new_tokens=new_tokens))
     durations, began = [], time.perf_counter_ns()
     for _ in steps:
         now = time.perf_counter_ns()
         durations.append((now - began) / 1e6)
         began = now
-    return durations
+    return durations[0], durations[1 + _UNSETTLED :]
+
+
+def generator(model: Model) -> Generator:
+    """The model, which must be one that continues texts.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not isinstance(model, Generator):
+        raise UsageError(f"a bundle for {model.manifest.task} continues no text")
+    return model

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -110,6 +112,22 @@ class Session:
         """
         return Binding(self._open(), self.inputs, self.outputs, _run_error)
 
+    def placement(self) -> Counter[str] | None:
+        """How many nodes each execution provider was given; None where this onnxruntime does not tell.
+
+        ONNX Runtime places nodes before it fuses those of a provider, so that these are more than are run.
+
+        Raises:
+            UsageError: The session is closed.
+        """
+        session = self._open()
+        if not hasattr(session, "get_provider_graph_assignment_info"):
+            return None
+        placed: Counter[str] = Counter()
+        for part in session.get_provider_graph_assignment_info():
+            placed[part.ep_name] += len(part.get_nodes())
+        return placed
+
     def close(self) -> None:
         """Give the memory back. Running it afterwards is a UsageError."""
         self._session = None
@@ -138,6 +156,7 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
     threads: int,
     spin: bool = False,
     provider: str | None = None,
+    optimized: Path | None = None,
 ) -> Session:
     """Open a component's graph from verified memory; ONNX Runtime is given no path to open.
 
@@ -149,6 +168,8 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
         threads: Within one operator, the caller's included.
         spin: Whether threads burn CPU between two runs too, to answer the next one sooner.
         provider: Execution provider to run on; that of the variant's targets where None.
+        optimized: Where ONNX Runtime writes the graph as it optimised it, for looking at; it also records then which
+            provider runs which node (:meth:`Session.placement`).
 
     Raises:
         IntegrityError: A file is not what the manifest lists, or the graph is not what the manifest describes.
@@ -179,8 +200,10 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
         # ONNX Runtime keeps a plan of its memory for every shape it has seen, and a decoder's is new at every token.
         # DirectML does not work with such plans.
         options.enable_mem_pattern = component != "decode" and provider != "DmlExecutionProvider"
-        if provider != CPU:
+        if provider != CPU or optimized:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if optimized:
+            options.optimized_model_filepath = str(optimized)
         values = read_weights(bundle, variant.folder, tensors, {} if weights is None else weights)
         hand_over(options, values)
         session = ort.InferenceSession(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from edgekit.errors import UsageError
 
 # A percentile from fewer samples is mostly its own noise, so it is not given.
 LEAST_SAMPLES: Final = {90: 64, 95: 130, 99: 662}
+
+Durations: TypeAlias = Mapping[str, Sequence[float]]
+"""Milliseconds in the order taken, by what took them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +45,60 @@ class Sample:
             return None
         return sorted(self.values_ms)[-(-count * percent // 100) - 1]
 
+    def percentiles_ms(self) -> dict[str, float]:
+        """Those that there are samples enough for, as ``{"p90_ms": …}``."""
+        known = {f"p{percent}_ms": self.percentile_ms(percent) for percent in LEAST_SAMPLES}
+        return {name: value for name, value in known.items() if value is not None}
+
+
+def clock_ms(call: Callable[[], object]) -> float:
+    """How long one call takes."""
+    began = time.perf_counter_ns()
+    call()
+    return (time.perf_counter_ns() - began) / 1e6
+
 
 def time_calls(calls: Mapping[str, Callable[[], object]], *, rounds: int, warmup: int = 3) -> dict[str, Sample]:
-    """Time each call once a round, the rounds starting with another call each.
-
-    Interleaving lets a slow phase of the machine hit all calls alike; rotating takes away the advantage of
-    coming after the same neighbour.
-
-    Args:
-        calls: What to time, by name.
-        rounds: Samples of each call, at least 1.
-        warmup: Rounds run before, not timed.
+    """Time each call once a round; see :func:`take_turns`.
 
     Raises:
         UsageError: There is nothing to time.
     """
-    if not calls or rounds < 1 or warmup < 0:
-        raise UsageError(f"nothing to time: {len(calls)} calls, {rounds} rounds, {warmup} of warm-up")
-    names = list(calls)
-    values: dict[str, list[float]] = {name: [] for name in names}
+    found = take_turns(
+        {name: lambda call=call: {"": [clock_ms(call)]} for name, call in calls.items()},  # type: ignore[misc]
+        rounds=rounds,
+        warmup=warmup,
+    )
+    return {name: samples[""] for name, samples in found.items()}
+
+
+def take_turns(
+    contestants: Mapping[str, Callable[[], Durations]], *, rounds: int, warmup: int = 3
+) -> dict[str, dict[str, Sample]]:
+    """Ask each contestant once a round for what it took, the rounds starting with another one each.
+
+    Interleaving lets a slow phase of the machine hit all alike; rotating takes away the advantage of coming after the
+    same neighbour.
+
+    Args:
+        contestants: What to ask, by name.
+        rounds: At least 1.
+        warmup: Rounds run before, not counted.
+
+    Returns:
+        By contestant, and by what took the time.
+
+    Raises:
+        UsageError: There is nothing to time.
+    """
+    if not contestants or rounds < 1 or warmup < 0:
+        raise UsageError(f"nothing to time: {len(contestants)} calls, {rounds} rounds, {warmup} of warm-up")
+    names = list(contestants)
+    taken: dict[str, dict[str, list[float]]] = {name: {} for name in names}
     for number in range(-warmup, rounds):
         start = number % len(names)
         for name in names[start:] + names[:start]:
-            call = calls[name]
-            began = time.perf_counter_ns()
-            call()
-            took = time.perf_counter_ns() - began
-            if number >= 0:
-                values[name].append(took / 1e6)
-    return {name: Sample(tuple(taken)) for name, taken in values.items()}
+            durations = contestants[name]()
+            for what, values in durations.items() if number >= 0 else ():
+                taken[name].setdefault(what, []).extend(values)
+    return {name: {what: Sample(tuple(values)) for what, values in found.items()} for name, found in taken.items()}

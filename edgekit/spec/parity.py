@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from edgekit.errors import UsageError
 from edgekit.spec.reader import Table, nearest
+from edgekit.spec.spread import Spread
 
 Z95: Final = 1.959963984540054  # two-sided 95 %
 
@@ -213,11 +214,15 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The verdict on one variant: ``pass``, ``fail`` or ``unproven``, with the checks behind it."""
+    """The verdict on one variant: ``pass``, ``fail`` or ``unproven``, with the checks behind it.
+
+    ``spread`` tells how single inputs fared, where answers could be compared one by one.
+    """
 
     verdict: str
     reason: str
     checks: tuple[Check, ...]
+    spread: Spread | None = None
 
     def check(self, name: str) -> Check:
         """The check of that name.
@@ -236,6 +241,7 @@ class Parity:
             "verdict": self.verdict,
             "reason": self.reason,
             "checks": [check.to_json() for check in self.checks],
+            **({"spread": self.spread.to_json()} if self.spread else {}),
         }
 
     @classmethod
@@ -249,6 +255,7 @@ class Parity:
             verdict=table.string("verdict"),
             reason=table.string("reason", max_length=1 << 16),
             checks=tuple(Check.read(item) for item in table.tables("checks")),
+            spread=Spread.read(table.table("spread")) if "spread" in table else None,
         )
 
 

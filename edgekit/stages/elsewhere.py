@@ -72,4 +72,4 @@ def unproven(parity: Parity, provider: str) -> Parity:
         return parity
     doubt = f"{provider} is not on this machine: answers were compared on {CPU}"
     reason = doubt if parity.verdict == "pass" else f"{parity.reason}; {doubt}"
-    return Parity("unproven", reason, parity.checks)
+    return replace(parity, verdict="unproven", reason=reason)

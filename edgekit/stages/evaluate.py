@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from edgekit.errors import DataError, ExportError
 from edgekit.runtime.answers import Input, Raw, agreement
 from edgekit.spec.parity import Budget, Check, Parity, judge
+from edgekit.spec.spread import spread
 from edgekit.stages import decisions, vectors
 from edgekit.stages.data import Dataset
 from edgekit.stages.reference import Case, Reference
@@ -121,7 +122,10 @@ def evaluate(model: Answering, answers: Answers, budget: Budget, weight_checks: 
         _batches(model, answers.inputs, budget),
         *weight_checks,
     ]
-    return judge(checks, answers.doubts)
+    alike = [agreement(expected, answer) for expected, answer in zip(answers.raw, found, strict=True)]
+    return replace(
+        judge(checks, answers.doubts), spread=spread(alike[: answers.judged], answers.inputs[: answers.judged])
+    )
 
 
 def check_export(model: Answering, answers: Answers) -> None:

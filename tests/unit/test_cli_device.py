@@ -10,11 +10,11 @@ import pytest
 
 from edgekit import runtime
 from edgekit.cli import main
-from edgekit.cli.bench import SHAPES, make_texts
 from edgekit.errors import HostError
 from edgekit.runtime.embedding import Embedder
 from edgekit.runtime.golden import Golden
 from edgekit.runtime.host import Host
+from edgekit.runtime.workloads import SHAPES, make_texts
 
 from .shown_bundle import shown_evidence, shown_manifest, write_shown_bundle
 

@@ -20,8 +20,10 @@ PARTS = {
     "runtime": {"errors", "spec", "bundle"},
     "stages": {"errors", "spec", "bundle", "runtime", "catalog"},
     "portability": {"errors", "spec", "bundle", "runtime", "catalog"},
+    "checks": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
+    "report": {"errors", "spec", "bundle", "runtime", "checks"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
-    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
+    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "checks", "report", "pipeline"},
 }
 BUILD = {
     "PIL", "huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum", "safetensors",
@@ -35,6 +37,8 @@ THIRD_PARTY = {
     "runtime": {"PIL", "jinja2", "numpy", "onnxruntime", "tokenizers"},  # PIL and jinja2 where asked for, not before
     "stages": BUILD,
     "portability": {"numpy", "onnx", "onnxruntime"},
+    "checks": {"numpy"},
+    "report": {"jinja2", "markupsafe", "pygal"},
     "pipeline": set(),
     "cli": {"numpy", "rich", "typer"},
 }
@@ -92,6 +96,8 @@ def test_imports_go_one_way(path):
         ("stages", "import typer"),
         ("stages", "from edgekit import pipeline"),
         ("pipeline", "from edgekit.cli import main"),
+        ("pipeline", "from edgekit.checks import statistics"),
+        ("checks", "from edgekit import pipeline"),
         ("catalog", "import edgekit.runtime.host"),
     ],
 )

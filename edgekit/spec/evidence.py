@@ -1,4 +1,4 @@
-"""Reads ``evidence/parity.json`` for display. Parts a later version adds are left alone."""
+"""Reads ``evidence/parity.json``. Parts a later version adds are left alone."""
 
 from __future__ import annotations
 
@@ -76,6 +76,7 @@ class ParityEvidence:
         tried: In the order they were tried.
         search: The candidates of a search, if there was one.
         predicted: What the search expected of int8, where it could tell.
+        data_sha256: Of the data that was judged with; empty where it is not recorded.
     """
 
     facts: tuple[tuple[str, str], ...]
@@ -83,7 +84,8 @@ class ParityEvidence:
     variants: dict[str, VariantEvidence]
     tried: tuple[Attempt, ...]
     search: tuple[Searched, ...]
-    predicted: tuple[Predicted, ...]
+    predicted: tuple[Predicted, ...] = ()
+    data_sha256: str = ""
 
 
 def read_evidence(table: Table) -> ParityEvidence:
@@ -101,6 +103,7 @@ def read_evidence(table: Table) -> ParityEvidence:
         tried=tuple(_attempt(item) for item in table.tables("tried")) if "tried" in table else (),
         search=tuple(map(_searched, search.tables("candidates"))) if search else (),
         predicted=tuple(map(_predicted, search.tables("predicted"))) if search and "predicted" in search else (),
+        data_sha256=table.table("data").string("sha256") if "data" in table else "",
     )
 
 
