@@ -10,12 +10,15 @@ import edgekit
 from edgekit.cli.bench import bench
 from edgekit.cli.export import export
 from edgekit.cli.inspection import inspect
+from edgekit.cli.installing import activate, install, rollback
 from edgekit.cli.records import models, targets
 from edgekit.cli.run import run
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.store import fsck, gc, list_installed
 from edgekit.cli.verify import verify
 
 MAKE, USE, KNOW = "Make a bundle", "Use a bundle", "What edgekit knows"
+DEVICE = "On a device"
 
 app = typer.Typer(
     name="edgekit",
@@ -30,6 +33,12 @@ app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was 
 app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
 app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against another.")(bench)
 app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
+app.command(rich_help_panel=DEVICE, short_help="Install a bundle, test it, and make it active.")(install)
+app.command("list", rich_help_panel=DEVICE, short_help="List what is installed.")(list_installed)
+app.command(rich_help_panel=DEVICE, short_help="Make an installed version active.")(activate)
+app.command(rich_help_panel=DEVICE, short_help="Go back to the version before.")(rollback)
+app.command(rich_help_panel=DEVICE, short_help="Remove versions that nothing uses.")(gc)
+app.command(rich_help_panel=DEVICE, short_help="Check every byte that is installed.")(fsck)
 app.command(rich_help_panel=KNOW, short_help="List classes of devices.")(targets)
 app.command(rich_help_panel=KNOW, short_help="List models with a short name.")(models)
 
