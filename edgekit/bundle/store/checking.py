@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgekit.bundle.reading import Bundle
-from edgekit.bundle.store import changes
+from edgekit.bundle.store import calls, changes
 from edgekit.bundle.store.collecting import unlisted
-from edgekit.bundle.store.disk import writing
+from edgekit.bundle.store.disk import own_limits, writing
 from edgekit.bundle.store.state import FAILED, State
 from edgekit.bundle.store.state_file import commit, examine
 from edgekit.bundle.store.store import Store
-from edgekit.errors import EdgekitError
+from edgekit.errors import IntegrityError
+from edgekit.spec.manifest import MANIFEST_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,7 @@ def check(store: Store, progress: Callable[[int, int], None] | None = None) -> R
     Raises:
         HostError: A newer edgekit wrote it.
         IntegrityError: The state cannot be read by the system.
+        OutputError: This process lacks descriptors or memory; nothing is said about damage then.
     """
     found = examine(store.root)
     damage = [problem for problem in (found.damage, found.copy_damage) if problem]
@@ -88,22 +91,34 @@ def _check_versions(
     done = checked = 0
     for name, identity in listed:
         advance = _from(done, total, progress)
-        try:
+        if not calls.is_folder(store.folder(identity)):
+            why = "its folder is missing" if identity in store.state().ids() else ""
+        else:
             lease = store.lease(identity)
             if lease is None:
                 continue  # removed meanwhile
             try:
-                bundle = Bundle.open(store.folder(identity))
-                if (bundle.manifest.name, bundle.manifest_sha256) != (name, identity):
-                    bad.append((name, identity, "edgekit.json is another bundle's"))
-                bundle.verify(advance)
+                why = _read_through(store.folder(identity), name, advance)
             finally:
                 lease.release()
-        except EdgekitError as error:
-            bad.append((name, identity, error.message))
+        if why:
+            bad.append((name, identity, why))
         checked += 1
         done += state.slots[name].versions[identity].size_bytes
     return bad, checked, done
+
+
+def _read_through(folder: Path, name: str, progress: Callable[[int, int], None] | None) -> str:
+    """What is wrong with a version's files; empty where nothing is."""
+    try:
+        with own_limits():
+            bundle = Bundle.open(folder)
+            if (bundle.manifest.name, bundle.manifest_sha256) != (name, folder.name):
+                return f"{MANIFEST_NAME} is not the one that was installed"
+            bundle.verify(progress)
+    except IntegrityError as error:
+        return error.message
+    return ""
 
 
 def _from(start: int, total: int, progress: Callable[[int, int], None] | None) -> Callable[[int, int], None] | None:

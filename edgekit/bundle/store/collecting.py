@@ -13,6 +13,7 @@ from edgekit.bundle.store.staging import STAGING
 from edgekit.bundle.store.state import State, Version
 from edgekit.bundle.store.state_file import VERSIONS, commit
 from edgekit.bundle.store.store import Store
+from edgekit.errors import IntegrityError
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,20 @@ def collect(store: Store) -> Collected:
 
 
 def unlisted(store: Store, state: State) -> list[Path]:
-    """What lies in the store's folders and is neither a version nor something in the making."""
+    """What lies in the store's folders and is neither a version nor something in the making.
+
+    Raises:
+        IntegrityError: A folder cannot be read.
+    """
+    try:
+        return _unlisted(store, state)
+    except OSError as error:
+        raise IntegrityError(
+            f"{store.root}: cannot be read: {error.strerror or error}", hint="check the disk"
+        ) from error
+
+
+def _unlisted(store: Store, state: State) -> list[Path]:
     ids = state.ids()
     versions = [
         store.root / VERSIONS / name

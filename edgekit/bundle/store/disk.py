@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from edgekit.bundle.store import calls
-from edgekit.errors import OutputError
+from edgekit.errors import IntegrityError, OutputError
 
 _HINTS: Final = {
     errno.ENOSPC: "free space on that disk (`edgekit gc` removes what nothing uses), then do it again",
@@ -23,6 +23,7 @@ _HINTS: Final = {
     errno.ENFILE: "the system has too many open files; do it again later",
     errno.EXDEV: "a store lies within one file system; name another store",
 }
+_OWN_LIMITS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _WINDOWS_RETRIES: Final = 100
 
 
@@ -34,6 +35,22 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, "check the disk; `edgekit fsck` tells what is whole")
         raise OutputError(f"{path}: cannot be changed: {error.strerror or error}", hint=hint) from error
+
+
+@contextmanager
+def own_limits() -> Iterator[None]:
+    """Tell this process's want of descriptors or memory from a damaged bundle, which reading one does not.
+
+    Raises:
+        OutputError: In the place of an IntegrityError that came from such a want.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _OWN_LIMITS:
+            raise OutputError(error.message, hint=_HINTS.get(cause.errno, "do it again later")) from error
+        raise
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> None:

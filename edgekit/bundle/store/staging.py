@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -11,9 +10,9 @@ from typing import Final
 
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store import calls, source
-from edgekit.bundle.store.disk import remove_tree, sync_folder, write_file, writing
+from edgekit.bundle.store.disk import own_limits, remove_tree, sync_folder, write_file, writing
 from edgekit.bundle.store.locks import Lock, hold_folder
-from edgekit.errors import HostError, IntegrityError, OutputError
+from edgekit.errors import HostError, OutputError
 
 STAGING: Final = "staging"
 NEW: Final = "new"
@@ -21,7 +20,6 @@ OLD: Final = "old"
 
 # A file takes whole blocks, and names take room too.
 _BLOCK_BYTES: Final = 4096
-_OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def check_room(folder: Path, bundle: Bundle) -> None:
@@ -96,7 +94,7 @@ def copy_bundle(bundle: Bundle, folder: Path, progress: Callable[[int, int], Non
         for made in folders:
             calls.mkdir(made)
     for entry in entries:
-        with writing(folder / entry.path), _few_descriptors():
+        with writing(folder / entry.path), own_limits():
             write_file(folder / entry.path, counted(source.pieces(bundle, entry)))
     for path, data in source.unlisted(bundle).items():
         with writing(folder / path):
@@ -104,18 +102,6 @@ def copy_bundle(bundle: Bundle, folder: Path, progress: Callable[[int, int], Non
     with writing(folder):
         for made in reversed(folders):  # what is inside first
             sync_folder(made)
-
-
-@contextmanager
-def _few_descriptors() -> Iterator[None]:
-    # Reading a bundle reports whatever stops it as the bundle's fault; this one is the process's.
-    try:
-        yield
-    except IntegrityError as error:
-        cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno in _OUT_OF_DESCRIPTORS:
-            raise OutputError(error.message, hint="close files or raise the limit on open files") from error
-        raise
 
 
 def _folders(paths: Iterator[str]) -> list[str]:

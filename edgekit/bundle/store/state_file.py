@@ -14,9 +14,9 @@ from typing import Final
 
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store import calls
-from edgekit.bundle.store.disk import read_file, replace_file
+from edgekit.bundle.store.disk import own_limits, read_file, replace_file
 from edgekit.bundle.store.state import MAX_STATE_BYTES, Slot, State, Version, is_id
-from edgekit.errors import EdgekitError, IntegrityError, RecordError
+from edgekit.errors import IntegrityError, RecordError
 
 STATE_NAME: Final = "state.json"
 COPY_NAME: Final = "state.copy.json"
@@ -117,6 +117,11 @@ def _attempt(path: Path) -> tuple[State | None, RecordError | None]:
 
 
 def _load(path: Path) -> State | None:
+    with own_limits():
+        return _loaded(path)
+
+
+def _loaded(path: Path) -> State | None:
     try:
         data = read_file(path, MAX_STATE_BYTES)
     except (FileNotFoundError, NotADirectoryError):
@@ -153,8 +158,9 @@ def _names(folder: Path) -> list[str]:
 
 def _described(folder: Path, identity: str) -> tuple[str, Version] | None:
     try:
-        bundle = Bundle.open(folder)
-    except EdgekitError:
+        with own_limits():
+            bundle = Bundle.open(folder)
+    except IntegrityError:
         return None  # not whole: not a version
     if bundle.manifest_sha256 != identity:
         return None

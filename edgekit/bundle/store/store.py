@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store import calls, changes
-from edgekit.bundle.store.disk import replace_file, sync_folder, writing
+from edgekit.bundle.store.disk import own_limits, replace_file, sync_folder, writing
 from edgekit.bundle.store.locks import Lock, held, hold_folder
 from edgekit.bundle.store.staging import NEW, OLD, STAGING, check_room, cleared, copy_bundle, new_place
 from edgekit.bundle.store.state import FAILED, Slot, State
@@ -203,7 +203,8 @@ class Store:
         with self._leased(target) as lease:
             if lease is None:
                 raise IntegrityError(f"{name}: the files of {target} are gone", hint="install it again")
-            Bundle.open(self.folder(target)).verify()
+            with own_limits():
+                Bundle.open(self.folder(target)).verify()
             self.change(name, lambda slot: _only(changes.rolled_back(slot, name), target))
         return target
 
@@ -231,16 +232,19 @@ class Store:
         """A lease on a version; None when it is just being removed.
 
         Raises:
-            IntegrityError: It is listed, and its files are gone or cannot be opened.
+            IntegrityError: It is listed, and its files are gone.
+            OutputError: Its folder cannot be locked.
         """
         folder = self.folder(identity)
         try:
             lock = hold_folder(folder, shared=True)
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             if identity not in self.state().ids():
                 return None
-            raise IntegrityError(
-                f"{folder}: cannot be opened: {error.strerror or error}", hint="`edgekit fsck` tells what is whole"
+            raise IntegrityError(f"{folder}: is missing", hint="`edgekit fsck` tells what is whole") from error
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: cannot be locked: {error.strerror or error}", hint="`edgekit fsck` tells what is whole"
             ) from error
         # Whoever removes a version takes it from the state first: what is listed now, with the lock held, stays.
         if lock is not None and lock.is_of(folder) and identity in self.state().ids():
@@ -306,8 +310,9 @@ class Store:
 
     def _is_sound(self, identity: str) -> bool:
         try:
-            bundle = Bundle.open(self.folder(identity))
-            bundle.verify()
+            with own_limits():
+                bundle = Bundle.open(self.folder(identity))
+                bundle.verify()
         except IntegrityError:
             return False
         return bundle.manifest_sha256 == identity
