@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from edgekit.bundle.reading import Bundle
-from edgekit.bundle.store import calls
+from edgekit.bundle.store import calls, collecting, state_file
 from edgekit.bundle.store.checking import check, repair
 from edgekit.bundle.store.collecting import collect
 from edgekit.bundle.store.state import Slot, State, Version
@@ -136,6 +136,22 @@ def test_gc_removes_what_nothing_leads_to_and_keeps_what_is_newer(two, bundles):
     install(two, bundles[2])  # calls the trial of 3 off
     assert collect(two).removed[0][1].release == 3
     assert check(two).damage == ()
+
+
+def test_a_reader_who_comes_while_gc_commits_gets_no_lease_on_what_is_removed(two, bundles, monkeypatch):
+    install(two, bundles[3])
+    late = identity_of(two, 1)  # a program read the state when this was active, and only now asks for the lease
+    leases = []
+
+    def slow_commit(root, state):
+        leases.append(two.lease(late))
+        done = state_file.commit(root, state)
+        leases.append(two.lease(late))
+        return done
+
+    monkeypatch.setattr(collecting, "commit", slow_commit)
+    assert [version.release for _, version in collect(two).removed] == [1]
+    assert leases == [None, None]
 
 
 def test_the_policy_is_asked_before_anything_is_staged_and_its_answer_is_kept(store, bundles):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgekit.bundle.store import calls, changes
 from edgekit.bundle.store.disk import remove_file, remove_tree, sync_folder, writing
-from edgekit.bundle.store.locks import LOCK_ENDING, hold_folder
+from edgekit.bundle.store.locks import LOCK_ENDING, Lock, hold_folder
 from edgekit.bundle.store.staging import STAGING
 from edgekit.bundle.store.state import State, Version
 from edgekit.bundle.store.state_file import VERSIONS, commit
@@ -40,20 +40,29 @@ def collect(store: Store) -> Collected:
     """
     removed: list[tuple[str, Version]] = []
     in_use: list[tuple[str, Version]] = []
+    locks: list[Lock] = []
     with store.changing() as state, writing(store.root):
         left = state
-        for name, slot in state.slots.items():
-            for identity in changes.collectable(slot):
-                if _in_use(store.folder(identity)):
-                    in_use.append((name, slot.versions[identity]))
-                else:
+        try:
+            for name, slot in state.slots.items():
+                for identity in changes.collectable(slot):
+                    free, lock = _locked(store.folder(identity))
+                    if not free:
+                        in_use.append((name, slot.versions[identity]))
+                        continue
+                    if lock is not None:
+                        locks.append(lock)
                     removed.append((name, slot.versions[identity]))
                     left = left.with_slot(name, changes.without(left.slots[name], identity))
-        # The state that leads to a version no more must be on the disk before the first of its files goes.
-        if left is state:
-            sync_folder(store.root)
-        else:
-            commit(store.root, left)
+            # The state that leads to a version no more must be on the disk before the first of its files goes.
+            if left is state:
+                sync_folder(store.root)
+            else:
+                commit(store.root, left)
+        finally:
+            # Held until here: a late reader finds a version locked before the commit, and listed no more after it.
+            for lock in locks:
+                lock.release()
         leftovers = _sweep(store, left) - len(removed)
     return Collected(tuple(removed), tuple(in_use), max(0, leftovers))
 
@@ -96,16 +105,21 @@ def _sweep(store: Store, state: State) -> int:
 
 
 def _in_use(path: Path) -> bool:
+    free, lock = _locked(path)
+    if lock is not None:
+        lock.release()  # nothing leads to it: whoever takes the lock now lets go again
+    return not free
+
+
+def _locked(path: Path) -> tuple[bool, Lock | None]:
+    """Whether nobody uses it, and the lock that keeps it so; there is none on what is not a folder, or is gone."""
     if not calls.is_folder(path):
-        return False
+        return True, None
     try:
         lock = hold_folder(path, shared=False)
     except FileNotFoundError:
-        return False
-    if lock is None:
-        return True
-    lock.release()  # a reader that comes now finds it listed no more, and lets go again
-    return False
+        return True, None
+    return lock is not None, lock
 
 
 def _names(folder: Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ OLD: Final = "old"
 
 # A file takes whole blocks, and names take room too.
 _BLOCK_BYTES: Final = 4096
+_TRIES: Final = 200
+_PAUSE_S: Final = 0.01
 
 
 def check_room(folder: Path, bundle: Bundle) -> None:
@@ -49,6 +52,10 @@ def new_place(root: Path) -> tuple[Path, Lock]:
     with writing(place):
         calls.mkdir(place)
         lock = hold_folder(place, shared=False)
+        for _ in range(_TRIES if lock is None else 0):  # whoever counts leftovers has it locked for an instant
+            time.sleep(_PAUSE_S)
+            if lock := hold_folder(place, shared=False):
+                break
     if lock is None:
         raise OutputError(f"{place}: somebody else holds it", hint="do it again")
     return place, lock

@@ -30,7 +30,7 @@ TRIAL_LOCK_NAME: Final = "trial.lock"
 LOCK_PATIENCE_S: Final = 60.0
 TRIAL_PATIENCE_S: Final = 600.0
 
-_LEASE_TRIES: Final = 200
+_TRIES: Final = 200
 _PAUSE_S: Final = 0.01
 _Result = TypeVar("_Result")
 
@@ -198,15 +198,22 @@ class Store:
             IntegrityError: Its files are damaged; nothing is changed then.
             OutputError: The store cannot be written.
         """
-        target = self.slot(name).previous
-        changes.rolled_back(self.slot(name), name)
-        with self._leased(target) as lease:
-            if lease is None:
-                raise IntegrityError(f"{name}: the files of {target} are gone", hint="install it again")
-            with own_limits():
-                Bundle.open(self.folder(target)).verify()
-            self.change(name, lambda slot: _only(changes.rolled_back(slot, name), target))
-        return target
+        for _ in range(_TRIES):
+            target = changes.rolled_back(self.slot(name), name).active
+            with self._leased(target) as lease:
+                if lease is None:
+                    if self.slot(name).previous != target:
+                        continue
+                    raise IntegrityError(f"{name}: the files of {target} are gone", hint="install it again")
+                with own_limits():
+                    Bundle.open(self.folder(target)).verify()
+                with self.changing() as state:
+                    slot = changes.rolled_back(state.slot(name), name)
+                    if slot.active == target:  # otherwise another process was quicker
+                        with writing(self.root):
+                            commit(self.root, state.with_slot(name, slot))
+                        return target
+        raise OutputError(f"{name}: the store is being changed all the time", hint="do it again")
 
     def reader(self, name: str) -> tuple[str, Lock]:
         """The active version, and a lease: while it is held, nobody removes the version's files.
@@ -216,7 +223,7 @@ class Store:
             IntegrityError: Its files are gone.
             OutputError: The store changed too often while it was being read.
         """
-        for _ in range(_LEASE_TRIES):
+        for _ in range(_TRIES):
             identity = self.slot(name).active
             if not identity:
                 raise UsageError(
@@ -344,9 +351,3 @@ def _make_folders(folder: Path) -> None:
     except FileExistsError:
         return  # another process made it just then
     sync_folder(folder.parent)
-
-
-def _only(slot: Slot, identity: str) -> Slot:
-    if slot.active != identity:
-        raise OutputError("the store was changed meanwhile", hint="do it again")
-    return slot
