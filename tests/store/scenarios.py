@@ -199,18 +199,25 @@ class World:
     def final(self):
         return self.legal[-1]
 
-    def problems_after(self, store: Store, *, least: int = 0, most: int | None = None) -> list[str]:
+    def problems_after(self, store: Store, *, least: int = 0, most: int | None = None, starts: int = 1) -> list[str]:
         """What is wrong with a store whose operation was cut short: it must be old or new, whole, and ready to go on.
 
         Args:
             store: As it was left.
             least: Commits that were reported as done, and so may not be lost.
             most: Commits that may have happened; all of them where None.
+            starts: How often the operation was begun: each time may have burned a start of a trial.
         """
         problems = []
         found = seen(store)
         allowed = self.legal[least:] if most is None else self.legal[least : most + 1]
-        if found not in allowed:
+        burned = [
+            (*state[:3], times, *state[4:])
+            for state in allowed
+            if state and state[3] == 1
+            for times in range(2, starts + 1)
+        ]
+        if found not in [*allowed, *burned]:
             problems.append(f"state {found} is none of {allowed}")
         report = check(store)
         if report.damage and not self.scenario.damaged:

@@ -57,7 +57,7 @@ def test_after_a_power_loss_it_is_old_or_new(world, scenario):
     made = world(scenario)
     dice = random.Random(f"power {scenario}")  # noqa: S311
     recorder = recorded(made)
-    runs, problems = losses(made, recorder, points_of(recorder, dice, 10), 2, dice)
+    runs, problems = losses(made, recorder, points_of(recorder, dice, 6), 1, dice)
     assert runs > 5
     assert not problems
 
@@ -96,7 +96,8 @@ def _losses_after_kill(world, recorder, dice):
         recorder.build(index, root, dice)
         runs += 1
         problems += [
-            f"{world.scenario.name}, after change {index}: {found}" for found in world.problems_after(Store(root))
+            f"{world.scenario.name}, after change {index}: {found}"
+            for found in world.problems_after(Store(root), starts=2)
         ]
     return runs, problems
 
@@ -124,7 +125,8 @@ def test_a_forgotten_sync_would_be_found(world, monkeypatch, kind, scenario):
     with monkeypatch.context() as patch:
         without_syncs_of(kind, patch)
         recorder = recorded(made)
-    assert any(losses(made, recorder, [point], 3, dice)[1] for point in points_of(recorder, dice, 1000))
+    points = points_of(recorder)
+    assert any(losses(made, recorder, [point], 3, dice)[1] for point in dice.sample(points, len(points)))
 
 
 def test_the_disk_keeps_what_was_synced_and_may_lose_the_rest(world, tmp_path):
