@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from edgekit.bundle.reading import Bundle
+from edgekit.bundle.store.disk import own_limits
 from edgekit.bundle.store.store import TRIAL_PATIENCE_S, Store
 from edgekit.bundle.store.trust import Policy, allow_unsigned
 from edgekit.errors import EdgekitError, HostError, IntegrityError, OutputError
@@ -108,7 +109,7 @@ def prove(store: Store, name: str) -> SelfTest | None:
         ParityError, IntegrityError, HostError: What is wrong with it. What was active before still is.
         OutputError: The store cannot be written.
     """
-    return store.prove(name, _tested)
+    return store.prove(name, lambda folder: _tested(folder, name))
 
 
 def open_installed(store: Store, name: str, opened: Callable[[Bundle], Model]) -> Model:
@@ -159,7 +160,7 @@ def _try_trial(store: Store, name: str, opened: Callable[[Bundle], Model], *, ha
 
 
 def _opened_after_test(store: Store, name: str, folder: Path, opened: Callable[[Bundle], Model]) -> Model:
-    _tested(folder)
+    _tested(folder, name)
     lease = store.lease(folder.name)
     if lease is None:
         raise OutputError(f"{folder}: is being removed", hint="do it again")
@@ -172,8 +173,9 @@ def _opened_after_test(store: Store, name: str, folder: Path, opened: Callable[[
     return model
 
 
-def _tested(folder: Path) -> SelfTest:
-    manifest = Bundle.open(folder).manifest
+def _tested(folder: Path, name: str) -> SelfTest:
+    with own_limits():
+        manifest = _bundle(folder, name).manifest
     variant = check_fit(manifest)
     # Beside the weights there are tokenizers, activations and Python: the fixed part.
     limit = MEMORY_LIMIT_BYTES + 2 * _COPIES_OF_WEIGHTS * _size(manifest, variant)

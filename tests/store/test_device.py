@@ -12,7 +12,7 @@ from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store.collecting import collect
 from edgekit.bundle.store.store import Store
 from edgekit.cli import main
-from edgekit.errors import HostError, IntegrityError, ParityError, UsageError
+from edgekit.errors import HostError, IntegrityError, OutputError, ParityError, UsageError
 from edgekit.runtime import installing, load, pipeline, trying
 from edgekit.runtime.golden import Golden, write_golden
 from edgekit.runtime.host import Host
@@ -171,6 +171,19 @@ def test_a_model_keeps_its_files_until_it_is_closed(store, models, passing):
     assert model.self_test().passed  # reads the golden cases only now
     model.close()
     assert [version.release for _, version in collect(store).removed] == [1]
+
+
+def test_want_of_descriptors_in_a_test_is_not_the_version_s_fault(store, models, monkeypatch):
+    put(store, models[1])
+    install(Bundle.open(models[2]), store)
+
+    def starved(folder, **_):
+        raise OutputError("too many open files")
+
+    monkeypatch.setattr(installing, "try_out", starved)
+    with pytest.raises(OutputError):
+        prove(store, "tiny")
+    assert seen(store)[:4] == (1, 0, 2, 1)
 
 
 def test_a_version_that_rotted_is_not_loaded(store, models, passing):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.bundle.store import calls, changes
-from edgekit.bundle.store.disk import remove_file, remove_tree, sync_folder, writing
-from edgekit.bundle.store.locks import LOCK_ENDING, Lock, hold_folder
+from edgekit.bundle.store.disk import remove_tree, sync_folder, writing
+from edgekit.bundle.store.locks import LOCK_ENDING, Lock, hold_folder, remove_lock_file
 from edgekit.bundle.store.staging import STAGING
 from edgekit.bundle.store.state import State, Version
 from edgekit.bundle.store.state_file import VERSIONS, commit
@@ -85,10 +84,10 @@ def _unlisted(store: Store, state: State) -> list[Path]:
     ids = state.ids()
     versions = [
         store.root / VERSIONS / name
-        for name in _names(store.root / VERSIONS)
+        for name in _without_locks(store.root / VERSIONS)
         if name.removesuffix(LOCK_ENDING) not in ids
     ]
-    staging = [store.root / STAGING / name for name in _names(store.root / STAGING)]
+    staging = [store.root / STAGING / name for name in _without_locks(store.root / STAGING)]
     drafts = [store.root / name for name in _names(store.root) if name.startswith(".state.")]
     return [path for path in (*versions, *staging, *drafts) if not _in_use(path)]
 
@@ -97,8 +96,7 @@ def _sweep(store: Store, state: State) -> int:
     paths = unlisted(store, state)
     for path in paths:
         remove_tree(path)
-        if os.name == "nt":
-            remove_file(path.with_name(path.name + LOCK_ENDING))  # made when it was asked whether it is in use
+        remove_lock_file(path)
     for folder in sorted({path.parent for path in paths}):
         sync_folder(folder)
     return len(paths)
@@ -120,6 +118,12 @@ def _locked(path: Path) -> tuple[bool, Lock | None]:
     except FileNotFoundError:
         return True, None
     return lock is not None, lock
+
+
+def _without_locks(folder: Path) -> list[str]:
+    # On Windows a lock's file lies beside the folder it is for, and goes with it.
+    names = _names(folder)
+    return [name for name in names if not (name.endswith(LOCK_ENDING) and name.removesuffix(LOCK_ENDING) in names)]
 
 
 def _names(folder: Path) -> list[str]:

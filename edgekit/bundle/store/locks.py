@@ -77,6 +77,17 @@ def hold_folder(folder: Path, *, shared: bool) -> Lock | None:
     return hold(_stand_in(folder), calls.open_lock if os.name == "nt" else calls.open_folder, shared=shared)
 
 
+def remove_lock_file(folder: Path) -> None:
+    """Remove what stood for a folder that is gone, where that was a file of its own.
+
+    Raises:
+        OSError: It cannot be removed; not where there is none.
+    """
+    if os.name == "nt":
+        with suppress(FileNotFoundError):
+            calls.unlink(_stand_in(folder))
+
+
 @contextmanager
 def held(path: Path, *, patience_s: float) -> Iterator[bool]:
     """Hold an exclusive lock for a while; True in the block, or False when it was not to be had in time.

@@ -12,7 +12,7 @@ from typing import Final
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store import calls, source
 from edgekit.bundle.store.disk import own_limits, remove_tree, sync_folder, write_file, writing
-from edgekit.bundle.store.locks import Lock, hold_folder
+from edgekit.bundle.store.locks import Lock, hold_folder, remove_lock_file
 from edgekit.errors import HostError, OutputError
 
 STAGING: Final = "staging"
@@ -70,6 +70,8 @@ def cleared(place: Path, lock: Lock) -> Iterator[None]:
         with suppress(OSError):  # it is in nobody's way
             remove_tree(place)
         lock.release()
+        with suppress(OSError):
+            remove_lock_file(place)
 
 
 def copy_bundle(bundle: Bundle, folder: Path, progress: Callable[[int, int], None] | None = None) -> None:

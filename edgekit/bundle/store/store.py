@@ -180,7 +180,9 @@ class Store:
                         raise IntegrityError(f"{name}: the files of {identity} are gone", hint="install it again")
                     result = test(self.folder(identity))
                 except EdgekitError as error:
-                    if last_word or isinstance(error, ParityError | IntegrityError):
+                    # A store that cannot be written, or too few descriptors, say nothing of the version.
+                    final = last_word and not isinstance(error, OutputError)
+                    if final or isinstance(error, ParityError | IntegrityError):
                         reason = f"{error.kind}: {error.message}"
                         self.change(name, lambda slot: changes.failed(slot, identity, reason))
                     raise
