@@ -11,13 +11,16 @@ from edgekit.cli.bench import bench
 from edgekit.cli.check import check
 from edgekit.cli.export import export
 from edgekit.cli.inspection import inspect
+from edgekit.cli.installing import activate, install, rollback
 from edgekit.cli.records import models, targets
 from edgekit.cli.report import report
 from edgekit.cli.run import run
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.store import fsck, gc, list_installed
 from edgekit.cli.verify import verify
 
 MAKE, USE, KNOW = "Make a bundle", "Use a bundle", "What edgekit knows"
+DEVICE = "On a device"
 
 app = typer.Typer(
     name="edgekit",
@@ -34,6 +37,12 @@ app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against ano
 app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
 app.command(rich_help_panel=USE, short_help="Check a bundle against the one before it; for CI.")(check)
 app.command(rich_help_panel=USE, short_help="Make a page about a bundle to look at before it ships.")(report)
+app.command(rich_help_panel=DEVICE, short_help="Install a bundle, test it, and make it active.")(install)
+app.command("list", rich_help_panel=DEVICE, short_help="List what is installed.")(list_installed)
+app.command(rich_help_panel=DEVICE, short_help="Make an installed version active.")(activate)
+app.command(rich_help_panel=DEVICE, short_help="Go back to the version before.")(rollback)
+app.command(rich_help_panel=DEVICE, short_help="Remove versions that nothing uses.")(gc)
+app.command(rich_help_panel=DEVICE, short_help="Check every byte that is installed.")(fsck)
 app.command(rich_help_panel=KNOW, short_help="List classes of devices.")(targets)
 app.command(rich_help_panel=KNOW, short_help="List models with a short name.")(models)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -19,18 +21,27 @@ from edgekit.spec.task import canonical
 
 MAX_THREADS = 1024
 
+# An installed bundle's name, as edgekit.json may have it; anything else can only be a path.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+
 
 def load(
-    path: str | os.PathLike[str], *, variant: str | None = None, threads: int | None = None, spin: bool = False
+    path: str | os.PathLike[str],
+    *,
+    variant: str | None = None,
+    threads: int | None = None,
+    spin: bool = False,
+    store: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open a bundle: verify what is used, decide whether and how this host runs it, open the session.
 
     Args:
-        path: The bundle's folder.
+        path: The bundle's folder; or, as a string, the name of an installed one (docs/store.md).
         variant: Its variant; None takes the one that fits this machine best: of those whose execution
             provider it has, the one for its CPU's features.
         threads: Threads within one operator; None takes what the CPU affinity and the cgroup's quota allow.
         spin: Whether threads burn CPU between two calls too, to answer the next one sooner.
+        store: Folder of the device store that a name is looked up in; the user's own where None.
 
     Returns:
         The object for the bundle's task, for example an :class:`edgekit.runtime.Embedder`.
@@ -38,9 +49,11 @@ def load(
     Raises:
         IntegrityError: The bundle is not, byte for byte, what its manifest lists.
         HostError: This host cannot run it; the message says why.
-        UsageError: There is no such variant, or ``threads`` makes no sense.
+        UsageError: There is no such variant, ``threads`` makes no sense, nothing of that name is installed or active,
+            or the name is also that of a folder here.
     """
-    return _open(Path(path), None, variant=variant, threads=threads, spin=spin)
+    opened = _opener(None, variant=variant, threads=threads, spin=spin)
+    return _open(path, opened, store)
 
 
 def pipeline(
@@ -50,22 +63,25 @@ def pipeline(
     variant: str | None = None,
     threads: int | None = None,
     spin: bool = False,
+    store: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open a bundle as ``transformers.pipeline`` opens a checkpoint: calling it gives results of the same shape.
 
     Args:
         task: What it shall be used for, a Hugging Face task name.
-        model: The bundle's folder.
+        model: The bundle's folder, or the name of an installed one.
         variant: See :func:`load`.
         threads: See :func:`load`.
         spin: See :func:`load`.
+        store: See :func:`load`.
 
     Raises:
-        UsageError: The bundle cannot be used for that task, or has no such variant.
+        UsageError: The bundle cannot be used for that task, or see :func:`load`.
         IntegrityError: See :func:`load`.
         HostError: See :func:`load`.
     """
-    return _open(Path(model), canonical(task), variant=variant, threads=threads, spin=spin).named(task)
+    opened = _opener(canonical(task), variant=variant, threads=threads, spin=spin)
+    return _open(model, opened, store).named(task)
 
 
 def open_variant(
@@ -116,13 +132,35 @@ def model_of(opened: Opened, *, use: str | None = None) -> Model:
     return model
 
 
-def _open(path: Path, use: str | None, *, variant: str | None, threads: int | None, spin: bool) -> Model:
+def _opener(use: str | None, *, variant: str | None, threads: int | None, spin: bool) -> Callable[[Bundle], Model]:
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
-    bundle = Bundle.open(path)
-    check_cpu(bundle.manifest, detect_host(), variant)  # ahead of the import of ONNX Runtime, which may crash here
-    chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
-    return open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+
+    def opened(bundle: Bundle) -> Model:
+        check_cpu(bundle.manifest, detect_host(), variant)  # ahead of the import of ONNX Runtime, which may crash here
+        chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
+        return open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+
+    return opened
+
+
+def _open(
+    path: str | os.PathLike[str], opened: Callable[[Bundle], Model], store: str | os.PathLike[str] | None
+) -> Model:
+    if not isinstance(path, str) or not _NAME.fullmatch(path):
+        return opened(Bundle.open(path))
+    from edgekit.bundle.store.store import Store
+    from edgekit.runtime.installing import default_store, open_installed  # a bundle by its path needs no store
+
+    place = default_store() if store is None else Store(Path(store))
+    if not os.path.lexists(path):
+        return open_installed(place, path, opened)
+    if path in place.state().slots:
+        raise UsageError(
+            f"{path}: is an installed bundle, and something of that name is in this folder too",
+            hint=f"'./{path}' is the one in this folder; a program that stands elsewhere gets the installed one",
+        )
+    return opened(Bundle.open(path))
 
 
 def _class_for(task: str, use: str | None) -> str:

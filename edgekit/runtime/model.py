@@ -13,6 +13,7 @@ from edgekit.runtime.answers import Input, Raw, agreement
 from edgekit.runtime.opened import Opened
 
 if TYPE_CHECKING:
+    from edgekit.bundle.store.locks import Lock
     from edgekit.runtime.golden import Golden
 
 
@@ -103,6 +104,10 @@ class Model(ABC):
         worst = min(agreement(case.expected, self.raw([case.input])[0]) for case in cases)
         bound = self.variant.self_test_min
         return SelfTest(len(cases), worst, bound, worst >= bound, time.perf_counter() - began)
+
+    def hold(self, lease: Lock) -> None:
+        """Keep an installed version's files from being removed until the model is closed, or collected."""
+        self._opened.lease = lease
 
     def close(self) -> None:
         """Give the model's memory back. Asking it afterwards is a UsageError."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edgekit.bundle.reading import Bundle
 from edgekit.runtime.host import Host
 from edgekit.runtime.session import Session, open_session
 from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.settings.section import Section
+
+if TYPE_CHECKING:
+    from edgekit.bundle.store.locks import Lock
 
 _Section = TypeVar("_Section", bound=Section)
 
@@ -20,6 +23,7 @@ class Opened:
         bundle: The open bundle.
         variant: The variant that runs.
         host: The machine it was chosen for.
+        lease: Where the bundle is an installed version: what keeps its files from being removed.
     """
 
     def __init__(
@@ -28,6 +32,7 @@ class Opened:
         self.bundle = bundle
         self.variant = variant
         self.host = host
+        self.lease: Lock | None = None
         self._threads = threads
         self._spin = spin
         self._provider = provider
@@ -79,3 +84,5 @@ class Opened:
         for session in self._sessions.values():
             session.close()
         self._weights.clear()
+        if self.lease is not None:
+            self.lease.release()

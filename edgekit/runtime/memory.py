@@ -1,0 +1,57 @@
+"""How much memory a process may still take here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+_UNLIMITED: Final = 1 << 60  # cgroup v1 writes a number near 2^63 for "no limit"
+
+
+def available_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that can be taken without swapping: what Linux says is available, or less where the cgroup allows less.
+
+    Args:
+        root: Folder that holds ``proc`` and ``sys``; another one than ``/`` is for tests.
+
+    Returns:
+        Bytes; None where the system does not say (macOS, Windows, a sandbox without ``/proc``).
+    """
+    found = [value for value in (_of_machine(root), _of_cgroup(root)) if value is not None]
+    return min(found, default=None)
+
+
+def _of_machine(root: Path) -> int | None:
+    for line in _read(root / "proc/meminfo").splitlines():
+        key, _, value = line.partition(":")
+        words = value.split()
+        if key == "MemAvailable" and words and words[0].isdigit():
+            return int(words[0]) * 1024
+    return None
+
+
+def _of_cgroup(root: Path) -> int | None:
+    # A container sees its own group at the mount; what its cache holds can be taken back, as in MemAvailable.
+    places = (
+        ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current", "sys/fs/cgroup/memory.stat", "inactive_file"),
+        (
+            "sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "sys/fs/cgroup/memory/memory.usage_in_bytes",
+            "sys/fs/cgroup/memory/memory.stat",
+            "total_inactive_file",
+        ),
+    )
+    for limit_file, usage_file, stat_file, cache_key in places:
+        limit, usage = _read(root / limit_file).strip(), _read(root / usage_file).strip()
+        if limit.isdigit() and usage.isdigit() and int(limit) < _UNLIMITED:
+            cache = dict(line.split(maxsplit=1) for line in _read(root / stat_file).splitlines() if " " in line)
+            freeable = cache.get(cache_key, "0")
+            return max(0, int(limit) - int(usage) + (int(freeable) if freeable.isdigit() else 0))
+    return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
