@@ -10,12 +10,13 @@ import edgekit
 from edgekit.cli.bench import bench
 from edgekit.cli.export import export
 from edgekit.cli.inspection import inspect
+from edgekit.cli.packing import pack, unpack
 from edgekit.cli.records import models, targets
 from edgekit.cli.run import run
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.cli.verify import verify
 
-MAKE, USE, KNOW = "Make a bundle", "Use a bundle", "What edgekit knows"
+MAKE, USE, SHIP, KNOW = "Make a bundle", "Use a bundle", "Ship a bundle", "What edgekit knows"
 
 app = typer.Typer(
     name="edgekit",
@@ -30,6 +31,8 @@ app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was 
 app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
 app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against another.")(bench)
 app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
+app.command(rich_help_panel=SHIP, short_help="Write a bundle into one file.")(pack)
+app.command(rich_help_panel=SHIP, short_help="Write a packed bundle's files into a folder.")(unpack)
 app.command(rich_help_panel=KNOW, short_help="List classes of devices.")(targets)
 app.command(rich_help_panel=KNOW, short_help="List models with a short name.")(models)
 

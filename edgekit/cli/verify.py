@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from edgekit.cli.bytes_bar import bytes_bar
 from edgekit.cli.inspection import BundleArgument
 from edgekit.cli.run import ThreadsOption, VariantOption
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
@@ -32,7 +33,7 @@ def verify(
     screen = Screen.of(context, as_json=as_json, debug=debug)
     with _step("integrity", screen) as found:
         opened = Bundle.open(bundle)
-        with _bar(screen) as advance:
+        with bytes_bar(screen, "reading") as advance:
             opened.verify(advance)
         size_bytes = sum(entry.size for entry in opened.manifest.files)
         found(f"{len(opened.manifest.files)} files, every digest matches")
@@ -88,20 +89,3 @@ def _tick(name: str, text: str, screen: Screen, *, passed: bool) -> None:
     line.add_column(style="dim", overflow="fold")
     line.add_row(Mark(passed), name, plain(text))
     screen.show(line)
-
-
-@contextmanager
-def _bar(screen: Screen) -> Iterator[Callable[[int, int], None]]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-
-    bar = Progress(
-        TextColumn("   reading"),
-        BarColumn(24),
-        DownloadColumn(),
-        console=screen.console(stderr=True),
-        transient=True,
-        disable=screen.json or not screen.console(stderr=True).is_terminal,
-    )
-    with bar:
-        task = bar.add_task("reading", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -26,7 +26,7 @@ def load(
     """Open a bundle: verify what is used, decide whether and how this host runs it, open the session.
 
     Args:
-        path: The bundle's folder.
+        path: The bundle's folder, or a packed file.
         variant: Its variant; None takes the one that fits this machine best: of those whose execution
             provider it has, the one for its CPU's features.
         threads: Threads within one operator; None takes what the CPU affinity and the cgroup's quota allow.
@@ -55,7 +55,7 @@ def pipeline(
 
     Args:
         task: What it shall be used for, a Hugging Face task name.
-        model: The bundle's folder.
+        model: The bundle's folder, or a packed file.
         variant: See :func:`load`.
         threads: See :func:`load`.
         spin: See :func:`load`.
