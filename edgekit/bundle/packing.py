@@ -20,7 +20,14 @@ _FILE_MODE: Final = 0o644
 Progress = Callable[[int, int], None]
 
 
-def pack(bundle: Bundle, destination: Path, *, replace: bool = False, progress: Progress | None = None) -> Path:
+def pack(
+    bundle: Bundle,
+    destination: Path,
+    *,
+    replace: bool = False,
+    signature: bytes | None = None,
+    progress: Progress | None = None,
+) -> Path:
     """Write a bundle into one file: whole and durable, or not at all.
 
     The same bundle gives the same bytes. Needs a few MiB of memory, whatever its size.
@@ -29,6 +36,7 @@ def pack(bundle: Bundle, destination: Path, *, replace: bool = False, progress: 
         bundle: A folder or a packed file.
         destination: The file to write; folders above it are made.
         replace: Whether a packed bundle that is there may be replaced.
+        signature: Bytes of ``model.sig``; the bundle's own, if it has one, where None.
         progress: Called with (bytes done, bytes in all).
 
     Raises:
@@ -36,8 +44,8 @@ def pack(bundle: Bundle, destination: Path, *, replace: bool = False, progress: 
         OutputError: Something is there, or the file cannot be written.
     """
     _check_file(destination, replace=replace)
-    with _written(destination) as stream:
-        _write_members(bundle, stream, progress)
+    with written(destination) as stream:
+        _write_members(bundle, signature or bundle.signature_bytes(), stream, progress)
     return destination
 
 
@@ -91,8 +99,7 @@ def copy_files(bundle: Bundle, folder: Path, progress: Progress | None = None) -
     set_modes(folder)
 
 
-def _write_members(bundle: Bundle, stream: BinaryIO, progress: Progress | None) -> None:
-    signature = bundle.signature_bytes()
+def _write_members(bundle: Bundle, signature: bytes | None, stream: BinaryIO, progress: Progress | None) -> None:
     small = {MANIFEST_NAME: bundle.manifest_bytes(), SIGNATURE_NAME: signature}
     total = sum(entry.size for entry in bundle.manifest.files)
     done = size = 0
@@ -110,13 +117,21 @@ def _write_members(bundle: Bundle, stream: BinaryIO, progress: Progress | None) 
 
 
 @contextmanager
-def _written(destination: Path) -> Iterator[BinaryIO]:
-    """A new file that takes its destination's place, synced, when the block ends well."""
+def written(destination: Path, *, aside: Path | None = None) -> Iterator[BinaryIO]:
+    """A new file that takes its destination's place, synced, when the block ends well.
+
+    Args:
+        destination: The file; folders above it are made.
+        aside: A folder of the same file system to write in meanwhile; the destination's own where None.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     place = Path(os.path.abspath(destination))  # noqa: PTH100  resolve() would follow a link at the destination
     draft: Path | None = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.draft-", dir=place.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{place.name}.draft-", dir=aside or place.parent)
         draft = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
             yield stream

@@ -14,6 +14,7 @@ from edgekit.cli.packing import pack, unpack
 from edgekit.cli.records import models, targets
 from edgekit.cli.run import run
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.signing import sign
 from edgekit.cli.verify import verify
 
 MAKE, USE, SHIP, KNOW = "Make a bundle", "Use a bundle", "Ship a bundle", "What edgekit knows"
@@ -31,6 +32,7 @@ app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was 
 app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
 app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against another.")(bench)
 app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
+app.command(rich_help_panel=SHIP, short_help="Sign a bundle.")(sign)
 app.command(rich_help_panel=SHIP, short_help="Write a bundle into one file.")(pack)
 app.command(rich_help_panel=SHIP, short_help="Write a packed bundle's files into a folder.")(unpack)
 app.command(rich_help_panel=KNOW, short_help="List classes of devices.")(targets)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from pathlib import Path
 
 from edgekit.bundle.reading import Bundle
+from edgekit.bundle.trust import Standing, Trust
 from edgekit.errors import UsageError
 from edgekit.runtime.host import usable_threads
 from edgekit.runtime.model import Model
@@ -21,7 +21,13 @@ MAX_THREADS = 1024
 
 
 def load(
-    path: str | os.PathLike[str], *, variant: str | None = None, threads: int | None = None, spin: bool = False
+    path: str | os.PathLike[str],
+    *,
+    variant: str | None = None,
+    threads: int | None = None,
+    spin: bool = False,
+    trust: str | os.PathLike[str] | None = None,
+    allow_unsigned: bool = False,
 ) -> Model:
     """Open a bundle: verify what is used, decide whether and how this host runs it, open the session.
 
@@ -31,25 +37,31 @@ def load(
             provider it has, the one for its CPU's features.
         threads: Threads within one operator; None takes what the CPU affinity and the cgroup's quota allow.
         spin: Whether threads burn CPU between two calls too, to answer the next one sooner.
+        trust: A folder of public keys, one of which must have signed the bundle; the one that the environment
+            variable ``EDGEKIT_TRUST`` names where None. Where neither is given, signatures are not looked at.
+        allow_unsigned: Whether a bundle without a signature passes all the same; ``model.standing`` records it.
 
     Returns:
         The object for the bundle's task, for example an :class:`edgekit.runtime.Embedder`.
 
     Raises:
-        IntegrityError: The bundle is not, byte for byte, what its manifest lists.
+        IntegrityError: The bundle is not, byte for byte, what its manifest lists, or not what a trusted key signed.
         HostError: This host cannot run it; the message says why.
-        UsageError: There is no such variant, or ``threads`` makes no sense.
+        UsageError: There is no such variant, ``threads`` makes no sense, or ``trust`` holds no public key.
     """
-    return _open(Path(path), None, variant=variant, threads=threads, spin=spin)
+    bundle, standing = _open(path, trust, allow_unsigned=allow_unsigned)
+    return _ready(bundle, None, standing, variant=variant, threads=threads, spin=spin)
 
 
-def pipeline(
+def pipeline(  # noqa: PLR0913 - each is one choice of whoever opens it
     task: str,
     model: str | os.PathLike[str],
     *,
     variant: str | None = None,
     threads: int | None = None,
     spin: bool = False,
+    trust: str | os.PathLike[str] | None = None,
+    allow_unsigned: bool = False,
 ) -> Model:
     """Open a bundle as ``transformers.pipeline`` opens a checkpoint: calling it gives results of the same shape.
 
@@ -59,13 +71,16 @@ def pipeline(
         variant: See :func:`load`.
         threads: See :func:`load`.
         spin: See :func:`load`.
+        trust: See :func:`load`.
+        allow_unsigned: See :func:`load`.
 
     Raises:
         UsageError: The bundle cannot be used for that task, or has no such variant.
         IntegrityError: See :func:`load`.
         HostError: See :func:`load`.
     """
-    return _open(Path(model), canonical(task), variant=variant, threads=threads, spin=spin).named(task)
+    bundle, standing = _open(model, trust, allow_unsigned=allow_unsigned)
+    return _ready(bundle, canonical(task), standing, variant=variant, threads=threads, spin=spin).named(task)
 
 
 def open_variant(
@@ -101,12 +116,23 @@ def open_variant(
     return model
 
 
-def _open(path: Path, use: str | None, *, variant: str | None, threads: int | None, spin: bool) -> Model:
+def _open(
+    path: str | os.PathLike[str], trust: str | os.PathLike[str] | None, *, allow_unsigned: bool
+) -> tuple[Bundle, Standing]:
+    policy = Trust.of(trust, allow_unsigned=allow_unsigned)
+    bundle = Bundle.open(path)
+    return bundle, policy.require(bundle)
+
+
+def _ready(
+    bundle: Bundle, use: str | None, standing: Standing, *, variant: str | None, threads: int | None, spin: bool
+) -> Model:
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
-    bundle = Bundle.open(path)
     chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
-    return open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+    model = open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+    model.standing = standing
+    return model
 
 
 def _class_for(task: str, use: str | None) -> str:

@@ -13,7 +13,7 @@ CHILD = Path(__file__).with_name("child.py")
 REPOSITORY = Path(edgekit.__file__).parents[1]
 
 
-def outcomes(inputs, tmp_path):
+def outcomes(inputs, tmp_path, **environment):
     """What became of each path in ``inputs``, by path. A child that died names the input it died of."""
     listed = tmp_path / "inputs.txt"
     listed.write_bytes(b"\n".join(os.fsencode(path) for path in inputs))
@@ -23,7 +23,7 @@ def outcomes(inputs, tmp_path):
         text=True,
         check=False,
         timeout=600,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment},
     )
     found = {line["path"]: line for line in map(json.loads, done.stdout.splitlines())}
     if done.returncode or len(found) != len(inputs):
@@ -32,10 +32,10 @@ def outcomes(inputs, tmp_path):
     return found
 
 
-def hold(inputs, tmp_path, *, errors=("IntegrityError",), exit_codes=(7,)):
+def hold(inputs, tmp_path, *, errors=("IntegrityError",), exit_codes=(7,), **environment):
     """That every path in ``inputs`` is refused by the library and the command line, and nothing on disk changed."""
     before = {path: fingerprint(path) for path in inputs}
-    found = outcomes(inputs, tmp_path)
+    found = outcomes(inputs, tmp_path, **environment)
     wrong = [
         line
         for line in found.values()

@@ -24,14 +24,14 @@ PARTS = {
     "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
 }
 BUILD = {
-    "PIL", "huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum", "safetensors",
-    "sentence_transformers", "tokenizers", "torch", "transformers",
+    "PIL", "huggingface_hub", "model_signing", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum",
+    "safetensors", "sentence_transformers", "tokenizers", "torch", "transformers",
 }  # fmt: skip
 THIRD_PARTY = {
     "errors": set(),
     "spec": set(),
     "catalog": set(),
-    "bundle": set(),
+    "bundle": {"cryptography"},  # where it signs or judges signatures, and not before
     "runtime": {"PIL", "jinja2", "numpy", "onnxruntime", "tokenizers"},  # PIL and jinja2 where asked for, not before
     "stages": BUILD,
     "portability": {"numpy", "onnx", "onnxruntime"},
@@ -103,6 +103,7 @@ def test_opening_the_runtime_loads_nothing_heavy():
     heavy = [
         "PIL",
         "asyncio",
+        "cryptography",
         "huggingface_hub",
         "jinja2",
         "onnx",
@@ -121,7 +122,18 @@ def test_using_the_runtime_loads_no_build_side(tmp_path):
     from .tiny_model import write_tiny_model
 
     write_tiny_model(tmp_path / "bundle")
-    heavy = ["PIL", "huggingface_hub", "jinja2", "onnx", "optimum", "rich", "torch", "transformers", "typer"]
+    heavy = [
+        "PIL",
+        "cryptography",
+        "huggingface_hub",
+        "jinja2",
+        "onnx",
+        "optimum",
+        "rich",
+        "torch",
+        "transformers",
+        "typer",
+    ]
     script = (
         "import sys; from edgekit.runtime import load; model = load(sys.argv[1]); model.embed('word1'); "
         f"assert model.self_test().passed; print([name for name in {heavy} if name in sys.modules])"
