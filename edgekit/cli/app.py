@@ -8,6 +8,7 @@ import typer
 
 import edgekit
 from edgekit.cli.bench import bench
+from edgekit.cli.distribution import pull, push
 from edgekit.cli.export import export
 from edgekit.cli.inspection import inspect
 from edgekit.cli.packing import pack, unpack
@@ -35,6 +36,8 @@ app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers 
 app.command(rich_help_panel=SHIP, short_help="Sign a bundle.")(sign)
 app.command(rich_help_panel=SHIP, short_help="Write a bundle into one file.")(pack)
 app.command(rich_help_panel=SHIP, short_help="Write a packed bundle's files into a folder.")(unpack)
+app.command(rich_help_panel=SHIP, short_help="Write a bundle into a registry.")(push)
+app.command(rich_help_panel=SHIP, short_help="Read a bundle from a registry.")(pull)
 app.command(rich_help_panel=KNOW, short_help="List classes of devices.")(targets)
 app.command(rich_help_panel=KNOW, short_help="List models with a short name.")(models)
 

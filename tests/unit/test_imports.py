@@ -19,9 +19,10 @@ PARTS = {
     "bundle": {"errors", "spec"},
     "runtime": {"errors", "spec", "bundle"},
     "stages": {"errors", "spec", "bundle", "runtime", "catalog"},
+    "registry": {"errors", "spec", "bundle"},
     "portability": {"errors", "spec", "bundle", "runtime", "catalog"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
-    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
+    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline", "registry"},
 }
 BUILD = {
     "PIL", "huggingface_hub", "model_signing", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum",
@@ -34,6 +35,7 @@ THIRD_PARTY = {
     "bundle": {"cryptography"},  # where it signs or judges signatures, and not before
     "runtime": {"PIL", "jinja2", "numpy", "onnxruntime", "tokenizers"},  # PIL and jinja2 where asked for, not before
     "stages": BUILD,
+    "registry": {"httpx2"},
     "portability": {"numpy", "onnx", "onnxruntime"},
     "pipeline": set(),
     "cli": {"numpy", "rich", "typer"},
@@ -93,6 +95,7 @@ def test_imports_go_one_way(path):
         ("stages", "from edgekit import pipeline"),
         ("pipeline", "from edgekit.cli import main"),
         ("catalog", "import edgekit.runtime.host"),
+        ("registry", "from edgekit.runtime import load"),
     ],
 )
 def test_a_wrong_import_is_found(part, source):
@@ -104,6 +107,7 @@ def test_opening_the_runtime_loads_nothing_heavy():
         "PIL",
         "asyncio",
         "cryptography",
+        "httpx2",
         "huggingface_hub",
         "jinja2",
         "onnx",
@@ -125,6 +129,7 @@ def test_using_the_runtime_loads_no_build_side(tmp_path):
     heavy = [
         "PIL",
         "cryptography",
+        "httpx2",
         "huggingface_hub",
         "jinja2",
         "onnx",
