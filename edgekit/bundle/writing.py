@@ -105,6 +105,8 @@ def check_destination(destination: Path, *, replace: bool = False) -> None:
         raise OutputError(f"{destination}: exists", hint="choose another folder, or ask for it to be replaced")
     if destination.is_symlink():
         raise OutputError(f"{destination}: exists and is a link", hint="name the folder it leads to, or another")
+    if not destination.is_dir():
+        raise OutputError(f"{destination}: exists and is no folder", hint="choose another name for the folder")
     try:
         Bundle.open(destination)  # closed world: whoever keeps own files in there does not lose them
     except IntegrityError as error:

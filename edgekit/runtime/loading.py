@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 
 from edgekit.bundle.reading import Bundle
-from edgekit.bundle.trust import Standing, Trust
+from edgekit.bundle.trust import Trust
 from edgekit.errors import UsageError
 from edgekit.runtime.host import usable_threads
 from edgekit.runtime.model import Model
@@ -49,8 +50,9 @@ def load(
         HostError: This host cannot run it; the message says why.
         UsageError: There is no such variant, ``threads`` makes no sense, or ``trust`` holds no public key.
     """
-    bundle, standing = _open(path, trust, allow_unsigned=allow_unsigned)
-    return _ready(bundle, None, standing, variant=variant, threads=threads, spin=spin)
+    policy = Trust.of(trust, allow_unsigned=allow_unsigned)
+    opened = _opener(None, policy, variant=variant, threads=threads, spin=spin)
+    return opened(Bundle.open(path))
 
 
 def pipeline(  # noqa: PLR0913 - each is one choice of whoever opens it
@@ -79,8 +81,9 @@ def pipeline(  # noqa: PLR0913 - each is one choice of whoever opens it
         IntegrityError: See :func:`load`.
         HostError: See :func:`load`.
     """
-    bundle, standing = _open(model, trust, allow_unsigned=allow_unsigned)
-    return _ready(bundle, canonical(task), standing, variant=variant, threads=threads, spin=spin).named(task)
+    policy = Trust.of(trust, allow_unsigned=allow_unsigned)
+    opened = _opener(canonical(task), policy, variant=variant, threads=threads, spin=spin)
+    return opened(Bundle.open(model)).named(task)
 
 
 def open_variant(
@@ -116,23 +119,20 @@ def open_variant(
     return model
 
 
-def _open(
-    path: str | os.PathLike[str], trust: str | os.PathLike[str] | None, *, allow_unsigned: bool
-) -> tuple[Bundle, Standing]:
-    policy = Trust.of(trust, allow_unsigned=allow_unsigned)
-    bundle = Bundle.open(path)
-    return bundle, policy.require(bundle)
-
-
-def _ready(
-    bundle: Bundle, use: str | None, standing: Standing, *, variant: str | None, threads: int | None, spin: bool
-) -> Model:
+def _opener(
+    use: str | None, policy: Trust, *, variant: str | None, threads: int | None, spin: bool
+) -> Callable[[Bundle], Model]:
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
-    chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
-    model = open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
-    model.standing = standing
-    return model
+
+    def opened(bundle: Bundle) -> Model:
+        standing = policy.require(bundle)  # before anything else of it is read
+        chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
+        model = open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+        model.standing = standing
+        return model
+
+    return opened
 
 
 def _class_for(task: str, use: str | None) -> str:

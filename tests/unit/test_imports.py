@@ -35,7 +35,7 @@ THIRD_PARTY = {
     "bundle": {"cryptography"},  # where it signs or judges signatures, and not before
     "runtime": {"PIL", "jinja2", "numpy", "onnxruntime", "tokenizers"},  # PIL and jinja2 where asked for, not before
     "stages": BUILD,
-    "registry": {"httpx2"},
+    "registry": {"httpx2", "huggingface_hub"},
     "portability": {"numpy", "onnx", "onnxruntime"},
     "pipeline": set(),
     "cli": {"numpy", "rich", "typer"},

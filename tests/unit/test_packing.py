@@ -197,6 +197,8 @@ def test_what_is_there_is_not_overwritten_unasked(root, packed, tmp_path):
         pack(Bundle.open(root), tmp_path / "link", replace=True)
     with pytest.raises(OutputError, match="exists"):
         unpack(Bundle.open(packed), root)
+    with pytest.raises(OutputError, match="is no folder"):
+        unpack(Bundle.open(packed), packed, replace=True)
     assert pack(Bundle.open(root), packed, replace=True).read_bytes() == before
     assert unpack(Bundle.open(packed), root, replace=True).manifest_sha256 == Bundle.open(packed).manifest_sha256
 
