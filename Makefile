@@ -27,10 +27,14 @@ DEV_EXTRAS := export,demo,dev
 DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
 JS_READY := js/node_modules/.ready
-SOURCES := edgekit tests benchmarks models
+SOURCES := edgekit tests benchmarks models fuzz
+
+# make fuzz FUZZ_SECONDS=600
+FUZZ_SECONDS ?= 120
+FUZZ_TARGETS ?= manifest packed signature graph golden
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-summarize models test test-all test-wheel js test-js lint format bench bench-peers matrix clean
+.PHONY: help demo demo-summarize models test test-all test-wheel js test-js lint format bench bench-peers matrix fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -82,6 +86,11 @@ bench-peers: $(DEMO_READY) ## edgekit beside torch, ONNX Runtime, optimum, OpenV
 
 matrix: $(DEV_READY) ## prove every architecture on a tiny random model, write docs/architectures.md (long)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.matrix --workers $(MATRIX_WORKERS) $(MATRIX_FLAGS)
+
+fuzz: $(DEV_READY) ## feed the readers of bundles with what atheris makes up (Linux; 2 minutes a target, FUZZ_SECONDS=600 for ten)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
+	for target in $(FUZZ_TARGETS); do \
+		$(BIN)/python fuzz/run.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=5 -rss_limit_mb=1024 || exit 1; done
 
 clean: ## remove environments, bundles and caches
 	rm -rf $(VENV) build dist js/dist js/node_modules bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,23 +19,37 @@ PARTS = {
     "bundle": {"errors", "spec"},
     "runtime": {"errors", "spec", "bundle"},
     "stages": {"errors", "spec", "bundle", "runtime", "catalog"},
+    "registry": {"errors", "spec", "bundle"},
     "portability": {"errors", "spec", "bundle", "runtime", "catalog"},
     "checks": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
     "report": {"errors", "spec", "bundle", "runtime", "checks"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
-    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "checks", "report", "pipeline"},
+    "cli": {
+        "errors",
+        "spec",
+        "bundle",
+        "runtime",
+        "catalog",
+        "stages",
+        "portability",
+        "checks",
+        "report",
+        "pipeline",
+        "registry",
+    },
 }
 BUILD = {
-    "PIL", "huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum", "safetensors",
-    "sentence_transformers", "tokenizers", "torch", "transformers",
+    "PIL", "huggingface_hub", "model_signing", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum",
+    "safetensors", "sentence_transformers", "tokenizers", "torch", "transformers",
 }  # fmt: skip
 THIRD_PARTY = {
     "errors": set(),
     "spec": set(),
     "catalog": set(),
-    "bundle": set(),
+    "bundle": {"cryptography"},  # where it signs or judges signatures, and not before
     "runtime": {"PIL", "jinja2", "numpy", "onnxruntime", "tokenizers"},  # PIL and jinja2 where asked for, not before
     "stages": BUILD,
+    "registry": {"httpx2", "huggingface_hub"},
     "portability": {"numpy", "onnx", "onnxruntime"},
     "checks": {"numpy"},
     "report": {"jinja2", "markupsafe", "pygal"},
@@ -99,6 +113,7 @@ def test_imports_go_one_way(path):
         ("pipeline", "from edgekit.checks import statistics"),
         ("checks", "from edgekit import pipeline"),
         ("catalog", "import edgekit.runtime.host"),
+        ("registry", "from edgekit.runtime import load"),
     ],
 )
 def test_a_wrong_import_is_found(part, source):
@@ -109,6 +124,8 @@ def test_opening_the_runtime_loads_nothing_heavy():
     heavy = [
         "PIL",
         "asyncio",
+        "cryptography",
+        "httpx2",
         "huggingface_hub",
         "jinja2",
         "onnx",
@@ -127,7 +144,19 @@ def test_using_the_runtime_loads_no_build_side(tmp_path):
     from .tiny_model import write_tiny_model
 
     write_tiny_model(tmp_path / "bundle")
-    heavy = ["PIL", "huggingface_hub", "jinja2", "onnx", "optimum", "rich", "torch", "transformers", "typer"]
+    heavy = [
+        "PIL",
+        "cryptography",
+        "httpx2",
+        "huggingface_hub",
+        "jinja2",
+        "onnx",
+        "optimum",
+        "rich",
+        "torch",
+        "transformers",
+        "typer",
+    ]
     script = (
         "import sys; from edgekit.runtime import load; model = load(sys.argv[1]); model.embed('word1'); "
         f"assert model.self_test().passed; print([name for name in {heavy} if name in sys.modules])"

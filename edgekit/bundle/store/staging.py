@@ -104,7 +104,7 @@ def copy_bundle(bundle: Bundle, folder: Path, progress: Callable[[int, int], Non
             calls.mkdir(made)
     for entry in entries:
         with writing(folder / entry.path), own_limits():
-            write_file(folder / entry.path, counted(source.pieces(bundle, entry)))
+            write_file(folder / entry.path, counted(bundle.stream(entry.path)))
     for path, data in source.unlisted(bundle).items():
         with writing(folder / path):
             write_file(folder / path, [data])
