@@ -65,6 +65,12 @@ class OutputError(InputError):
     kind = "output"
 
 
+class RegistryError(InputError):
+    """A registry cannot be reached, refuses, or answers something that its specification does not know."""
+
+    kind = "registry"
+
+
 class ExportError(EdgekitError):
     """The model could not be turned into a graph, or a pass did not do what it says."""
 

@@ -5,52 +5,78 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Callable, Iterator
-from io import FileIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from edgekit.bundle.folder import list_files, open_file
+from edgekit.bundle.folder import FolderFiles, Stream
+from edgekit.bundle.packed import PackedFiles
 from edgekit.bundle.paths import check_paths
 from edgekit.errors import HostError, IntegrityError
-from edgekit.spec.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest
+from edgekit.spec.manifest import MANIFEST_NAME, SIGNATURE_NAME, FileEntry, Manifest
 
 _CHUNK_BYTES: Final = 1 << 20
 _DAMAGED: Final = "the bundle is damaged or was changed; get it again"
+
+
+class Files(Protocol):
+    """Where a bundle's bytes lie: a folder, or one packed file.
+
+    Everything it says is unverified but where it says so; :class:`Bundle` verifies.
+
+    Attributes:
+        root: The folder or file, absolute, links resolved.
+    """
+
+    root: Path
+
+    def manifest(self) -> bytes:
+        """The bytes of ``edgekit.json``, within its limit."""
+
+    def signature(self) -> bytes | None:
+        """The bytes of the signature, within their limit; None where there is none."""
+
+    def check(self, manifest_size: int, entries: Iterable[FileEntry]) -> None:
+        """Refuse whatever is there beside the manifest, the entries and a signature, and other sizes than listed."""
+
+    def open(self, path: str) -> AbstractContextManager[Stream]:
+        """Open a file for reading, from its start to its end."""
 
 
 class Bundle:
     """An opened bundle; make one with :meth:`open`.
 
     Attributes:
-        root: Its folder, absolute, links resolved when it was opened.
+        root: Its folder or file, absolute, links resolved when it was opened.
         manifest: What ``edgekit.json`` says.
         manifest_sha256: Digest of ``edgekit.json``; it names the bundle's whole content.
+        manifest_size: Of ``edgekit.json``, in bytes.
     """
 
-    def __init__(self, root: Path, manifest: Manifest, manifest_sha256: str) -> None:
-        self.root = root
-        self.manifest = manifest
-        self.manifest_sha256 = manifest_sha256
-        self._entries = {entry.path: entry for entry in manifest.files}
+    def __init__(self, files: Files, data: bytes) -> None:
+        self.root = files.root
+        self.manifest = Manifest.from_json(data)
+        self.manifest_sha256 = hashlib.sha256(data).hexdigest()
+        self.manifest_size = len(data)
+        self._files = files
+        self._entries = {entry.path: entry for entry in self.manifest.files}
+        check_paths([MANIFEST_NAME, SIGNATURE_NAME, *(entry.path for entry in self.manifest.files)])
+        files.check(len(data), self.manifest.files)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Bundle:
-        """Open a bundle: read its manifest and compare the folder's files and sizes with it.
+        """Open a bundle, a folder or a packed file: read its manifest and compare all names and sizes with it.
 
         Contents are not hashed here; :meth:`read` hashes what it hands out, :meth:`verify` everything.
 
         Raises:
-            IntegrityError: The folder is no bundle, or holds something else than its manifest
-                lists: a file missing, added, or of another size, a link, an empty folder.
+            IntegrityError: It is no bundle, or holds something else than its manifest lists: a file missing, added,
+                or of another size, a link, an empty folder; a packed file with one byte that is neither content
+                nor what must stand around it.
         """
-        root = _folder(path)
-        data = _read_manifest(root)
-        manifest = Manifest.from_json(data)
-        check_paths([MANIFEST_NAME, *(entry.path for entry in manifest.files)])
-        bundle = cls(root, manifest, hashlib.sha256(data).hexdigest())
-        bundle._check_listing()
-        return bundle
+        files = _files(path)
+        return cls(files, files.manifest())
 
     def entry(self, path: str) -> FileEntry:
         """What the manifest lists for a path.
@@ -85,18 +111,57 @@ class Bundle:
         content = _allocate(entry)
         digest = hashlib.sha256()
         filled = 0
-        with open_file(self.root, path) as stream:
+        with self._files.open(path) as stream:
             while filled < entry.size:
-                count = stream.readinto(content[filled : filled + _CHUNK_BYTES])
+                count = stream.readinto(content[filled : min(filled + _CHUNK_BYTES, entry.size)])
                 if not count:
                     break
                 digest.update(content[filled : filled + count])  # while the chunk is in the cache
                 filled += count
-            _check_content(entry, filled + len(stream.read(1)), digest.hexdigest())
+            filled += len(stream.read(1) or b"")  # a file that grew
+        _check_content(entry, filled, digest.hexdigest())
         return content
 
+    def stream(self, path: str) -> Iterator[bytes]:
+        """The content of a listed file in pieces of at most 1 MiB, for copying.
+
+        What was received counts once the iterator has ended: only then is it known to be what is listed.
+
+        Raises:
+            IntegrityError: See :meth:`read`; at the end where only the content differs.
+        """
+        entry = self.entry(path)
+        digest = hashlib.sha256()
+        size = 0
+        with self._files.open(path) as stream:
+            while size < entry.size and (chunk := stream.read(min(_CHUNK_BYTES, entry.size - size))):
+                digest.update(chunk)
+                size += len(chunk)
+                yield chunk
+            size += len(stream.read(1) or b"")  # a file that grew
+        _check_content(entry, size, digest.hexdigest())
+
+    def manifest_bytes(self) -> bytes:
+        """The bytes of ``edgekit.json`` that was opened.
+
+        Raises:
+            IntegrityError: It was changed since.
+        """
+        data = self._files.manifest()
+        if hashlib.sha256(data).hexdigest() != self.manifest_sha256:
+            raise IntegrityError(f"{MANIFEST_NAME}: changed since the bundle was opened", hint="open it again")
+        return data
+
+    def signature_bytes(self) -> bytes | None:
+        """The bytes of ``model.sig``, at most 8 MiB, **not verified** (no list can hold them); None without one.
+
+        Raises:
+            IntegrityError: It cannot be read.
+        """
+        return self._files.signature()
+
     def verify(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Compare the folder and every byte of every file with the manifest.
+        """Compare the listing and every byte of every file with the manifest. A signature is not judged here.
 
         Needs 1 MiB of memory, whatever the bundle's size.
 
@@ -106,67 +171,32 @@ class Bundle:
         Raises:
             IntegrityError: Something is not what was listed when the bundle was opened.
         """
-        if hashlib.sha256(_read_manifest(self.root)).hexdigest() != self.manifest_sha256:
-            raise IntegrityError(f"{MANIFEST_NAME}: changed since the bundle was opened", hint="open it again")
-        self._check_listing()
+        self.manifest_bytes()
+        self._files.check(self.manifest_size, self.manifest.files)
         total = sum(entry.size for entry in self._entries.values())
         done = 0
         for entry in self._entries.values():
-            digest = hashlib.sha256()
-            size = 0
-            with open_file(self.root, entry.path) as stream:
-                for chunk in _chunks(stream, entry.size + 1):
-                    digest.update(chunk)
-                    size += len(chunk)
-                    if progress:
-                        progress(done + size, total)
-            _check_content(entry, size, digest.hexdigest())
-            done += size
-            if progress:
-                progress(done, total)
-
-    def _check_listing(self) -> None:
-        present = list_files(self.root)
-        if present.pop(MANIFEST_NAME, None) is None:
-            raise IntegrityError(f"{MANIFEST_NAME}: is missing", hint=_DAMAGED)
-        for path, size in present.items():
-            if path not in self._entries:
-                raise IntegrityError(f"{path!r}: is not listed in {MANIFEST_NAME}", hint=_DAMAGED)
-            if size != self._entries[path].size:
-                raise _size_error(self._entries[path], f"{size}")
-        for path in self._entries:
-            if path not in present:
-                raise IntegrityError(f"{path}: is listed in {MANIFEST_NAME} but missing", hint=_DAMAGED)
+            for chunk in self.stream(entry.path):
+                done += len(chunk)
+                if progress:
+                    progress(done, total)
+        if progress:
+            progress(done, total)
 
 
-def _folder(path: str | os.PathLike[str]) -> Path:
-    hint = f"a bundle is a folder with {MANIFEST_NAME}"
+def _files(path: str | os.PathLike[str]) -> Files:
+    hint = f"a bundle is a folder with {MANIFEST_NAME}, or one file made by `edgekit pack`"
     try:
         root = Path(path).resolve(strict=True)
+        if not root.is_dir():
+            return PackedFiles(root)
         (root / MANIFEST_NAME).lstat()
     except FileNotFoundError as error:
         missing = "does not exist" if not os.path.lexists(path) else f"has no {MANIFEST_NAME}"
         raise IntegrityError(f"{path}: {missing}", hint=hint) from error
-    except NotADirectoryError as error:
-        raise IntegrityError(f"{path}: is not a folder", hint=hint) from error
     except (OSError, ValueError, RuntimeError) as error:  # no permission; a NUL in the path; a loop of links
         raise IntegrityError(f"{str(path)!r}: cannot be opened: {error}", hint=hint) from error
-    return root
-
-
-def _read_manifest(root: Path) -> bytes:
-    with open_file(root, MANIFEST_NAME) as stream:
-        data = b"".join(_chunks(stream, MAX_MANIFEST_BYTES + 1))
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise IntegrityError(f"{MANIFEST_NAME}: is over the limit of {MAX_MANIFEST_BYTES} bytes", hint=_DAMAGED)
-    return data
-
-
-def _chunks(stream: FileIO, limit: int) -> Iterator[bytes]:
-    """The stream's content, ended after ``limit`` bytes: a file may grow while it is read."""
-    while limit > 0 and (chunk := stream.read(min(limit, _CHUNK_BYTES))):
-        limit -= len(chunk)
-        yield chunk
+    return FolderFiles(root)
 
 
 def _allocate(entry: FileEntry) -> memoryview:
@@ -185,10 +215,9 @@ def _allocate(entry: FileEntry) -> memoryview:
 
 def _check_content(entry: FileEntry, size: int, sha256: str) -> None:
     if size != entry.size:
-        raise _size_error(entry, f"at least {size}" if size > entry.size else f"{size}")
+        raise IntegrityError(
+            f"{entry.path}: has {size}{'' if size < entry.size else ' or more'} bytes, listed are {entry.size}",
+            hint=_DAMAGED,
+        )
     if sha256 != entry.sha256:
         raise IntegrityError(f"{entry.path}: sha256 is {sha256}, listed is {entry.sha256}", hint=_DAMAGED)
-
-
-def _size_error(entry: FileEntry, size: str) -> IntegrityError:
-    return IntegrityError(f"{entry.path}: has {size} bytes, listed are {entry.size}", hint=_DAMAGED)

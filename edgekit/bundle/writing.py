@@ -19,7 +19,7 @@ from edgekit.bundle.package import PACKAGE_NAME, ort_package
 from edgekit.bundle.paths import check_paths
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import IntegrityError, OutputError
-from edgekit.spec.manifest import MANIFEST_NAME, FileEntry, Manifest
+from edgekit.spec.manifest import MANIFEST_NAME, SIGNATURE_NAME, FileEntry, Manifest
 
 _FILE_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o755
@@ -50,7 +50,7 @@ def draft_folder(destination: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{place.name}.draft-", dir=place.parent))
     except OSError as error:
-        raise _output_error(place.parent, "no folder can be made in it", error) from error
+        raise output_error(place.parent, "no folder can be made in it", error) from error
     try:
         yield draft
     except BaseException as failure:
@@ -59,7 +59,7 @@ def draft_folder(destination: Path) -> Iterator[Path]:
         except OutputError as left:
             failure.add_note(left.message)
         if isinstance(failure, OSError) and failure.errno in _NO_ROOM:
-            raise _output_error(draft.parent, "cannot be written", failure) from failure
+            raise output_error(draft.parent, "cannot be written", failure) from failure
         raise
     _remove(draft)
 
@@ -84,12 +84,12 @@ def write_manifests(folder: Path, manifest: Manifest) -> Manifest:
     list_files(folder)  # refuses links, so that nothing is written through one
     _write(folder / PACKAGE_NAME, ort_package(manifest))
     paths = sorted(path for path in list_files(folder) if path != MANIFEST_NAME)
-    check_paths([MANIFEST_NAME, *paths])
+    check_paths([MANIFEST_NAME, SIGNATURE_NAME, *paths])
     sealed = dataclasses.replace(manifest, files=tuple(_entry(folder, path) for path in paths))
     data = sealed.to_json()
     Manifest.from_json(data)  # what this version cannot read it does not write
     _write(folder / MANIFEST_NAME, data)
-    _set_modes(folder)
+    set_modes(folder)
     return sealed
 
 
@@ -136,7 +136,7 @@ def publish(draft: Path, destination: Path, *, replace: bool = False) -> Bundle:
     try:
         _sync(draft)
     except OSError as error:
-        raise _output_error(draft, "cannot be synced to the disk", error) from error
+        raise output_error(draft, "cannot be synced to the disk", error) from error
     if occupied:  # as checked above: what appeared since then is not moved aside, and the rename refuses it
         _swap(draft, destination)
     else:
@@ -149,7 +149,7 @@ def _swap(draft: Path, destination: Path) -> None:
     try:
         destination.rename(aside)
     except OSError as error:
-        raise _output_error(destination, "cannot be replaced", error) from error
+        raise output_error(destination, "cannot be replaced", error) from error
     try:
         _move_in(draft, destination)
     except OutputError as failure:
@@ -168,12 +168,12 @@ def _move_in(draft: Path, destination: Path) -> None:
     try:
         draft.rename(destination)
         try:
-            _sync_folder(destination.parent)
+            sync_folder(destination.parent)
         except OSError:
             destination.rename(draft)  # not durable is not published
             raise
     except OSError as error:
-        raise _output_error(destination, "the finished bundle cannot be moved there", error) from error
+        raise output_error(destination, "the finished bundle cannot be moved there", error) from error
 
 
 def _entry(folder: Path, path: str) -> FileEntry:
@@ -189,17 +189,22 @@ def _write(path: Path, data: bytes) -> None:
         with path.open("xb") as stream:
             stream.write(data)
     except OSError as error:
-        raise _output_error(path, "cannot be written", error) from error
+        raise output_error(path, "cannot be written", error) from error
 
 
-def _set_modes(folder: Path) -> None:
+def set_modes(folder: Path) -> None:
+    """Give every file mode 0644 and every folder 0755, whatever the umask was.
+
+    Raises:
+        OutputError: A mode cannot be set.
+    """
     try:
         for current, _, files in os.walk(folder, onerror=_fail):
             Path(current).chmod(_FOLDER_MODE)
             for name in files:
                 (Path(current) / name).chmod(_FILE_MODE)
     except OSError as error:
-        raise _output_error(folder, "modes cannot be set", error) from error
+        raise output_error(folder, "modes cannot be set", error) from error
 
 
 def _sync(folder: Path) -> None:
@@ -207,14 +212,19 @@ def _sync(folder: Path) -> None:
         for name in files:
             with (Path(current) / name).open("r+b") as stream:  # Windows syncs only what is open for writing
                 os.fsync(stream.fileno())
-        _sync_folder(Path(current))
+        sync_folder(Path(current))
 
 
 def _fail(error: OSError) -> None:
     raise error  # os.walk would pass over a folder it cannot read
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed in a folder durable.
+
+    Raises:
+        OSError: The file system cannot.
+    """
     if os.name == "nt":  # it opens no folders; NTFS journals their entries
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -230,9 +240,10 @@ def _remove(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:
-        raise _output_error(folder, "cannot be removed", error) from error
+        raise output_error(folder, "cannot be removed", error) from error
 
 
-def _output_error(path: Path, problem: str, error: OSError) -> OutputError:
+def output_error(path: Path, problem: str, error: OSError) -> OutputError:
+    """What an operating system's error on writing means, with the next thing to try."""
     hint = _HINTS.get(error.errno or 0, "check the disk, or write somewhere else")
     return OutputError(f"{path}: {problem}: {error.strerror or error}", hint=hint)

@@ -8,16 +8,19 @@ import typer
 
 import edgekit
 from edgekit.cli.bench import bench
+from edgekit.cli.distribution import pull, push
 from edgekit.cli.export import export
 from edgekit.cli.inspection import inspect
 from edgekit.cli.installing import activate, install, rollback
+from edgekit.cli.packing import pack, unpack
 from edgekit.cli.records import models, targets
 from edgekit.cli.run import run
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.signing import sign
 from edgekit.cli.store import fsck, gc, list_installed
 from edgekit.cli.verify import verify
 
-MAKE, USE, KNOW = "Make a bundle", "Use a bundle", "What edgekit knows"
+MAKE, USE, SHIP, KNOW = "Make a bundle", "Use a bundle", "Ship a bundle", "What edgekit knows"
 DEVICE = "On a device"
 
 app = typer.Typer(
@@ -33,6 +36,11 @@ app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was 
 app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
 app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against another.")(bench)
 app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
+app.command(rich_help_panel=SHIP, short_help="Sign a bundle.")(sign)
+app.command(rich_help_panel=SHIP, short_help="Write a bundle into one file.")(pack)
+app.command(rich_help_panel=SHIP, short_help="Write a packed bundle's files into a folder.")(unpack)
+app.command(rich_help_panel=SHIP, short_help="Write a bundle into a registry.")(push)
+app.command(rich_help_panel=SHIP, short_help="Read a bundle from a registry.")(pull)
 app.command(rich_help_panel=DEVICE, short_help="Install a bundle, test it, and make it active.")(install)
 app.command("list", rich_help_panel=DEVICE, short_help="List what is installed.")(list_installed)
 app.command(rich_help_panel=DEVICE, short_help="Make an installed version active.")(activate)

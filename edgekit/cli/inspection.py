@@ -13,7 +13,9 @@ from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 if TYPE_CHECKING:
     from edgekit.spec.manifest import Manifest
 
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.", show_default=False)]
+BundleArgument = Annotated[
+    Path, typer.Argument(metavar="BUNDLE", help="The bundle: its folder, or a packed file.", show_default=False)
+]
 
 
 def inspect(

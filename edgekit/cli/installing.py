@@ -10,6 +10,7 @@ import typer
 from edgekit.cli.bytes_bar import bytes_bar
 from edgekit.cli.inspection import BundleArgument
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.signing import AllowUnsignedFlag, TrustOption
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,18 +36,22 @@ def install(  # noqa: PLR0913 - each is an option of the command
     store: StoreOption = None,
     allow_downgrade: DowngradeFlag = False,
     defer: DeferFlag = False,
+    trust: TrustOption = None,
+    allow_unsigned: AllowUnsignedFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Copy a bundle into the device's store, test it in a child process, and make it active if it passes."""
     from edgekit.bundle.reading import Bundle
+    from edgekit.bundle.trust import Trust
     from edgekit.runtime import installing
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
+    policy = Trust.of(trust, allow_unsigned=allow_unsigned)
     opened = Bundle.open(bundle)
     place = open_store(store)
     with bytes_bar(screen, "installing") as advance:
-        identity = installing.install(opened, place, allow_downgrade=allow_downgrade, progress=advance)
+        identity = installing.install(opened, place, trust=policy, allow_downgrade=allow_downgrade, progress=advance)
     _try_out(place, opened.manifest.name, identity, screen, defer=defer)
 
 

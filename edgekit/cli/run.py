@@ -13,6 +13,7 @@ import typer
 from edgekit.cli.asking import ask, read_options, show, stream
 from edgekit.cli.inspection import BundleArgument
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.signing import AllowUnsignedFlag, TrustOption, trusting
 from edgekit.errors import DataError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
     ] = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
+    trust: TrustOption = None,
+    allow_unsigned: AllowUnsignedFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -81,10 +84,11 @@ def run(  # noqa: PLR0913 - each is an option of the command
     chosen = read_options(options or [])
     from edgekit.runtime import Embedder, load, pipeline
 
+    asked = trusting(trust, allow_unsigned=allow_unsigned)
     if task:
-        model = pipeline(task, bundle, variant=variant, threads=threads)
+        model = pipeline(task, bundle, variant=variant, threads=threads, **asked)
     else:
-        model = load(bundle, variant=variant, threads=threads)
+        model = load(bundle, variant=variant, threads=threads, **asked)
     if isinstance(model, Embedder):
         if chosen:
             raise UsageError(

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from edgekit.bundle.reading import Bundle
+from edgekit.bundle.trust import Trust
 from edgekit.errors import UsageError
 from edgekit.runtime.host import usable_threads
 from edgekit.runtime.model import Model
@@ -25,54 +26,63 @@ MAX_THREADS = 1024
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
 
 
-def load(
+def load(  # noqa: PLR0913 - each is one choice of whoever opens it
     path: str | os.PathLike[str],
     *,
     variant: str | None = None,
     threads: int | None = None,
     spin: bool = False,
+    trust: str | os.PathLike[str] | None = None,
+    allow_unsigned: bool = False,
     store: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open a bundle: verify what is used, decide whether and how this host runs it, open the session.
 
     Args:
-        path: The bundle's folder; or, as a string, the name of an installed one (docs/store.md).
+        path: The bundle's folder, or a packed file; or, as a string, the name of an installed one (docs/store.md).
         variant: Its variant; None takes the one that fits this machine best: of those whose execution
             provider it has, the one for its CPU's features.
         threads: Threads within one operator; None takes what the CPU affinity and the cgroup's quota allow.
         spin: Whether threads burn CPU between two calls too, to answer the next one sooner.
+        trust: A folder of public keys, one of which must have signed the bundle; the one that the environment
+            variable ``EDGEKIT_TRUST`` names where None. Where neither is given, signatures are not looked at.
+        allow_unsigned: Whether a bundle without a signature passes all the same; ``model.standing`` records it.
         store: Folder of the device store that a name is looked up in; the user's own where None.
 
     Returns:
         The object for the bundle's task, for example an :class:`edgekit.runtime.Embedder`.
 
     Raises:
-        IntegrityError: The bundle is not, byte for byte, what its manifest lists.
+        IntegrityError: The bundle is not, byte for byte, what its manifest lists, or not what a trusted key signed.
         HostError: This host cannot run it; the message says why.
-        UsageError: There is no such variant, ``threads`` makes no sense, nothing of that name is installed or active,
-            or the name is also that of a folder here.
+        UsageError: There is no such variant, ``threads`` makes no sense, ``trust`` holds no public key, nothing of that
+            name is installed or active, or the name is also that of a folder here.
     """
-    opened = _opener(None, variant=variant, threads=threads, spin=spin)
+    opened = _opener(None, Trust.of(trust, allow_unsigned=allow_unsigned), variant=variant, threads=threads, spin=spin)
     return _open(path, opened, store)
 
 
-def pipeline(
+def pipeline(  # noqa: PLR0913 - each is one choice of whoever opens it
     task: str,
     model: str | os.PathLike[str],
     *,
     variant: str | None = None,
     threads: int | None = None,
     spin: bool = False,
+    trust: str | os.PathLike[str] | None = None,
+    allow_unsigned: bool = False,
     store: str | os.PathLike[str] | None = None,
 ) -> Model:
     """Open a bundle as ``transformers.pipeline`` opens a checkpoint: calling it gives results of the same shape.
 
     Args:
         task: What it shall be used for, a Hugging Face task name.
-        model: The bundle's folder, or the name of an installed one.
+        model: The bundle's folder, a packed file, or the name of an installed one.
         variant: See :func:`load`.
         threads: See :func:`load`.
         spin: See :func:`load`.
+        trust: See :func:`load`.
+        allow_unsigned: See :func:`load`.
         store: See :func:`load`.
 
     Raises:
@@ -80,7 +90,8 @@ def pipeline(
         IntegrityError: See :func:`load`.
         HostError: See :func:`load`.
     """
-    opened = _opener(canonical(task), variant=variant, threads=threads, spin=spin)
+    policy = Trust.of(trust, allow_unsigned=allow_unsigned)
+    opened = _opener(canonical(task), policy, variant=variant, threads=threads, spin=spin)
     return _open(model, opened, store).named(task)
 
 
@@ -117,13 +128,18 @@ def open_variant(
     return model
 
 
-def _opener(use: str | None, *, variant: str | None, threads: int | None, spin: bool) -> Callable[[Bundle], Model]:
+def _opener(
+    use: str | None, policy: Trust, *, variant: str | None, threads: int | None, spin: bool
+) -> Callable[[Bundle], Model]:
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
 
     def opened(bundle: Bundle) -> Model:
+        standing = policy.require(bundle)
         chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
-        return open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+        model = open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+        model.standing = standing
+        return model
 
     return opened
 

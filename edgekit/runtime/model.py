@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from edgekit.bundle.trust import UNCHECKED, Standing
 from edgekit.runtime.answers import Input, Raw, agreement
 from edgekit.runtime.opened import Opened
 
@@ -43,6 +44,7 @@ class Model(ABC):
         manifest: The bundle's manifest.
         variant: The variant that was loaded.
         host: The machine it was chosen for.
+        standing: Whether its maker is known: ``signed`` by a trusted key, ``unsigned``, or ``unchecked``.
         unwraps_one: Whether a list of one input is answered as that input alone, as some pipelines do.
     """
 
@@ -52,6 +54,7 @@ class Model(ABC):
         self.manifest = opened.manifest
         self.variant = opened.variant
         self.host = opened.host
+        self.standing = Standing(UNCHECKED)
         self._opened = opened
 
     @abstractmethod

@@ -22,8 +22,10 @@ from edgekit.spec.target import Target
 SCHEMA_MAJOR: Final = 2
 SCHEMA_MINOR: Final = 0
 MANIFEST_NAME: Final = "edgekit.json"
+SIGNATURE_NAME: Final = "model.sig"  # the one file that is not listed: it signs the list
 
 MAX_MANIFEST_BYTES: Final = 4 * 1024 * 1024
+MAX_SIGNATURE_BYTES: Final = 8 * 1024 * 1024
 MAX_FILES: Final = 4096
 MAX_FILE_BYTES: Final = 1 << 42
 

@@ -26,6 +26,7 @@ from edgekit.stages.evaluate import Answers
 from edgekit.stages.fetch import Checkpoint
 from edgekit.stages.recipes import Recipe
 from edgekit.stages.reference import Reference
+from edgekit.stages.sbom import SBOM, bill_of_materials
 
 GOLDEN: Final = "golden/cases.json"
 EVIDENCE: Final = "evidence/parity.json"
@@ -78,10 +79,12 @@ def draft(contents: Contents, variants: Sequence[tuple[Variant, Path]], folder: 
 def seal(
     contents: Contents, variants: Sequence[Variant], folder: Path, evidence: Mapping[str, Any], card: str
 ) -> Manifest:
-    """Add evidence and model card to a draft and rewrite its manifests."""
+    """Add evidence, model card and bill of materials to a draft and rewrite its manifests."""
     _write(folder / EVIDENCE, evidence_json(evidence))
     _write(folder / CARD, card.encode())
-    return write_manifests(folder, _manifest(contents, tuple(variants)))
+    manifest = _manifest(contents, tuple(variants))
+    _write(folder / SBOM, bill_of_materials(write_manifests(folder, manifest), evidence))
+    return write_manifests(folder, manifest)
 
 
 def describe(

@@ -192,7 +192,7 @@ def test_too_deep_and_too_many_are_refused_without_walking_everything(root):
     [
         ("", "has no edgekit.json"),
         ("none", "does not exist"),
-        ("file", "is not a folder"),
+        ("file", "is no packed bundle: it is empty"),
         ("a\0b", "cannot be opened"),
     ],
 )
@@ -201,7 +201,7 @@ def test_what_is_no_bundle_says_so(tmp_path, name, about):
     with pytest.raises(IntegrityError) as caught:
         Bundle.open(tmp_path / name)
     assert about in caught.value.message
-    assert caught.value.hint == "a bundle is a folder with edgekit.json"
+    assert caught.value.hint.startswith("a bundle is a folder with edgekit.json, or one file")
 
 
 def test_a_loop_of_links_says_so(tmp_path):

@@ -19,21 +19,23 @@ PARTS = {
     "bundle": {"errors", "spec"},
     "runtime": {"errors", "spec", "bundle"},
     "stages": {"errors", "spec", "bundle", "runtime", "catalog"},
+    "registry": {"errors", "spec", "bundle"},
     "portability": {"errors", "spec", "bundle", "runtime", "catalog"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
-    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
+    "cli": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline", "registry"},
 }
 BUILD = {
-    "PIL", "huggingface_hub", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum", "safetensors",
-    "sentence_transformers", "tokenizers", "torch", "transformers",
+    "PIL", "huggingface_hub", "model_signing", "numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript", "optimum",
+    "safetensors", "sentence_transformers", "tokenizers", "torch", "transformers",
 }  # fmt: skip
 THIRD_PARTY = {
     "errors": set(),
     "spec": set(),
     "catalog": set(),
-    "bundle": set(),
+    "bundle": {"cryptography"},  # where it signs or judges signatures, and not before
     "runtime": {"PIL", "jinja2", "numpy", "onnxruntime", "tokenizers"},  # PIL and jinja2 where asked for, not before
     "stages": BUILD,
+    "registry": {"httpx2"},
     "portability": {"numpy", "onnx", "onnxruntime"},
     "pipeline": set(),
     "cli": {"numpy", "rich", "typer"},
@@ -93,6 +95,7 @@ def test_imports_go_one_way(path):
         ("stages", "from edgekit import pipeline"),
         ("pipeline", "from edgekit.cli import main"),
         ("catalog", "import edgekit.runtime.host"),
+        ("registry", "from edgekit.runtime import load"),
     ],
 )
 def test_a_wrong_import_is_found(part, source):
@@ -103,6 +106,8 @@ def test_opening_the_runtime_loads_nothing_heavy():
     heavy = [
         "PIL",
         "asyncio",
+        "cryptography",
+        "httpx2",
         "huggingface_hub",
         "jinja2",
         "onnx",
@@ -121,7 +126,19 @@ def test_using_the_runtime_loads_no_build_side(tmp_path):
     from .tiny_model import write_tiny_model
 
     write_tiny_model(tmp_path / "bundle")
-    heavy = ["PIL", "huggingface_hub", "jinja2", "onnx", "optimum", "rich", "torch", "transformers", "typer"]
+    heavy = [
+        "PIL",
+        "cryptography",
+        "httpx2",
+        "huggingface_hub",
+        "jinja2",
+        "onnx",
+        "optimum",
+        "rich",
+        "torch",
+        "transformers",
+        "typer",
+    ]
     script = (
         "import sys; from edgekit.runtime import load; model = load(sys.argv[1]); model.embed('word1'); "
         f"assert model.self_test().passed; print([name for name in {heavy} if name in sys.modules])"

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -99,6 +100,32 @@ def test_nesting_is_bounded_before_the_parser_recurses():
     for opening in (b"[", b'{"a":'):
         with pytest.raises(RecordError, match="nested deeper than 32 levels"):
             parse(b'{"a": ' + opening * 200_000)
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH, MAX_DEPTH + 1, 2 * MAX_DEPTH, 2 * MAX_DEPTH + 1, 10_000])
+@pytest.mark.parametrize("pair", [(b"[", b"]"), (b'{"x": "[", "y":', b"}")])
+def test_nesting_is_counted_to_the_level(depth, pair):
+    opening, closing = pair
+    record = b'{"z": [[[]], "]]}}", []], "a": ' + opening * (depth - 1) + b"0" + closing * (depth - 1) + b"}"
+    if depth == MAX_DEPTH:
+        assert "a" in parse(record)
+    else:
+        with pytest.raises(RecordError, match="nested deeper than 32 levels"):
+            parse(record)
+
+
+@pytest.mark.parametrize("broken", [b"[", b"}", b"[" * 30, b'"\\', b'"' + b'\\"' * 5000, b"[]" * 20])
+def test_what_does_not_match_is_no_json(broken):
+    with pytest.raises(RecordError, match="not JSON"):
+        parse(b'{"a": ' + broken)
+
+
+@pytest.mark.parametrize("filling", [b" ", b"[],", b"{", b"}", b'\\"', b'""', b'"\\', b"[" * 31 + b"]" * 31])
+def test_hostile_megabytes_are_refused_quickly(filling):
+    began = time.process_time()
+    with pytest.raises(RecordError):
+        parse(b'{"a": ' + filling * ((4 << 20) // len(filling)))
+    assert time.process_time() - began < 2
 
 
 def test_brackets_in_strings_do_not_nest():

@@ -1,0 +1,1 @@
+"""Bundles in OCI registries: push and pull. Needs ``httpx2``, the extra ``edgekit[oci]``."""
