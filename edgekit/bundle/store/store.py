@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from edgekit.bundle.reading import Bundle
-from edgekit.bundle.store import calls, changes
+from edgekit.bundle.store import calls, changes, source
 from edgekit.bundle.store.disk import own_limits, replace_file, sync_folder, writing
 from edgekit.bundle.store.locks import Lock, held, hold_folder
 from edgekit.bundle.store.staging import NEW, OLD, STAGING, check_room, cleared, copy_bundle, new_place
@@ -108,7 +108,7 @@ class Store:
         listed(state.slot(name))  # a downgrade is refused before it is copied
         if identity in state.slot(name).versions:
             with self._leased(identity) as lease:
-                if lease and self._is_sound(identity):
+                if lease and self._holds(identity, bundle):
                     self.change(name, listed)
                     return identity
         with self.changing():
@@ -317,14 +317,15 @@ class Store:
         sync_folder(self.root / VERSIONS)
         sync_folder(place)
 
-    def _is_sound(self, identity: str) -> bool:
+    def _holds(self, identity: str, bundle: Bundle) -> bool:
+        """Whether an installed version is whole, and has beside its listed files what the bundle has."""
         try:
             with own_limits():
-                bundle = Bundle.open(self.folder(identity))
-                bundle.verify()
+                installed = Bundle.open(self.folder(identity))
+                installed.verify()
+                return source.unlisted(installed) == source.unlisted(bundle)
         except IntegrityError:
             return False
-        return bundle.manifest_sha256 == identity
 
     @contextmanager
     def _leased(self, identity: str) -> Iterator[Lock | None]:
