@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from .bundles import write_releases
+from .parsed_once import parsed_once
 from .scenarios import SCENARIOS, World
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - thousands of small stores; nothing there outlives the test
@@ -13,6 +14,12 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - thousands of small stores; nothing the
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory):
     return write_releases(tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def documents_parsed_once():
+    with parsed_once():
+        yield
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from edgekit.bundle.store.store import Store
 from edgekit.errors import EdgekitError, IntegrityError, UsageError
 
 from .bundles import write_releases
+from .parsed_once import parsed_once
 from .scenarios import NAME, SCENARIOS, World, activate, install, passes, seen
 from .shim import SIGKILL, Shim
 
@@ -178,6 +179,7 @@ def main(arguments):
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        with parsed_once():
+            main(sys.argv[1:])
     except EdgekitError as error:
         sys.exit(f"{type(error).__name__}: {error.message}")

@@ -91,11 +91,11 @@ def test_killed_at_every_call_it_is_old_or_new(world, scenario, tally):
 @pytest.mark.long
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_recovery_killed_at_a_call_is_old_or_new(world, scenario, tally):
-    """The first death at eight calls, the second, in the next try, at every other call."""
+    """The first death at five calls, the second, in the next try, at every other call."""
     made = world(scenario)
     dice = random.Random(f"twice {scenario}")  # noqa: S311
     runs, problems = 0, []
-    for first in sorted(dice.sample(range(1, sum(made.call_counts.values()) + 1), 8)):
+    for first in sorted(dice.sample(range(1, sum(made.call_counts.values()) + 1), 5)):
         for second in every():
             _, again, found = kill_twice(made, first, 2 * second)
             runs += 1

@@ -68,7 +68,7 @@ def test_after_a_power_loss_at_any_point_it_is_old_or_new(world, scenario, tally
     made = world(scenario)
     dice = random.Random(f"power {scenario}")  # noqa: S311
     recorder = recorded(made)
-    runs, problems = losses(made, recorder, points_of(recorder), 12, dice)
+    runs, problems = losses(made, recorder, points_of(recorder), 4, dice)
     tally(f"{scenario}: {len(recorder.changes)} changes, {runs} disks after a power loss, {len(problems)} wrong")
     assert not problems
 

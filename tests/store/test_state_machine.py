@@ -268,5 +268,5 @@ def test_the_store_is_what_its_model_says(machine_bundles):
 
 @pytest.mark.long
 def test_the_store_is_what_its_model_says_for_long(machine_bundles, tally):
-    run_machine(machine_bundles, examples=300, steps=40)
-    tally("300 histories of up to 40 steps, 0 of them other than the model")
+    run_machine(machine_bundles, examples=150, steps=30)
+    tally("150 histories of up to 30 steps, 0 of them other than the model")
