@@ -1,7 +1,9 @@
 """Several processes on one store: they wait for each other, never mix, and a dead one leaves nothing locked."""
 
+import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -9,8 +11,10 @@ import time
 
 import pytest
 
-from edgekit.bundle.store import locks
+from edgekit.bundle.reading import Bundle
+from edgekit.bundle.store import calls, locks
 from edgekit.bundle.store import store as store_module
+from edgekit.bundle.store.checking import check
 from edgekit.bundle.store.collecting import collect
 from edgekit.bundle.store.locks import held, hold_folder
 from edgekit.bundle.store.store import Store
@@ -19,6 +23,8 @@ from edgekit.errors import OutputError
 from .scenarios import NAME, identity_of, install, seen
 from .shim import Shim
 from .test_kills import REPOSITORY, drive
+
+fcntl = pytest.importorskip("fcntl")
 
 
 def test_processes_share_a_store(quick_path):
@@ -56,6 +62,22 @@ def test_two_installers_at_once_leave_one_of_their_bundles_active_and_both_whole
     assert not errors
     collect(store)
     assert {path.name for path in (store.root / "staging").iterdir()} == set()
+
+
+def test_what_another_process_installed_meanwhile_is_not_replaced_under_its_readers(bundles, quick_path):
+    store = Store(quick_path / "store")
+    kept = []
+
+    def meanwhile(done, total):
+        if not kept:
+            install(Store(store.root), bundles[1])
+            kept.append(store.reader(NAME))
+
+    store.install(Bundle.open(bundles[1]), lambda bundle: "unsigned", progress=meanwhile)
+    identity, lease = kept[0]
+    assert lease.is_of(store.folder(identity))
+    assert seen(store)[0] == 1
+    lease.release()
 
 
 @pytest.fixture
@@ -128,39 +150,66 @@ def test_a_lease_is_not_inherited_by_programs_that_are_started(bundles, quick_pa
         sleeper.wait()
 
 
-class FakeWindows:
-    """msvcrt.locking over one table: a region that meets another's is refused, as LockFile does."""
+class LikeWindows:
+    """msvcrt.locking made of Linux's locks on bytes that belong to a descriptor, as LockFile's belong to a handle."""
 
     LK_NBLCK = 2
 
     def __init__(self):
-        self.regions = []
+        self.starts = []
 
     def locking(self, descriptor, mode, count):
         assert mode == self.LK_NBLCK
         start = os.lseek(descriptor, 0, os.SEEK_CUR)
-        if any(start < other + length and other < start + count for _, other, length in self.regions):
-            raise PermissionError(13, "Permission denied")
-        self.regions.append((descriptor, start, count))
+        self.starts.append(start)
+        lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, start, count, 0)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, lock)
+        except OSError as error:
+            raise PermissionError(errno.EACCES, "Permission denied") from error
 
 
-def test_on_windows_shared_locks_go_together_and_exclusive_ones_do_not(tmp_path):
-    windows = FakeWindows()
-    files = [os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT) for _ in range(4)]
-    try:
-        locks._lock_bytes(windows, files[0], shared=True)
-        locks._lock_bytes(windows, files[1], shared=True)
-        with pytest.raises(PermissionError) as refused:
-            locks._lock_bytes(windows, files[2], shared=False)
-        assert refused.value.errno in locks._TAKEN
-        windows.regions.clear()
-        locks._lock_bytes(windows, files[2], shared=False)
-        with pytest.raises(PermissionError):
-            locks._lock_bytes(windows, files[3], shared=True)
-        assert all(start >= 1 << 40 for _, start, _ in windows.regions)
-    finally:
-        for file in files:
-            os.close(file)
+@pytest.fixture
+def windows(monkeypatch):
+    if not hasattr(fcntl, "F_OFD_SETLK"):
+        pytest.skip("no locks that belong to a descriptor here")
+    made = LikeWindows()
+    monkeypatch.setattr(calls, "WINDOWS", True)
+    monkeypatch.setattr(locks, "import_module", {"msvcrt": made}.__getitem__)
+    return made
+
+
+def test_on_windows_shared_locks_go_together_and_exclusive_ones_do_not(windows, tmp_path):
+    (tmp_path / "folder").mkdir()
+    first, second = (hold_folder(tmp_path / "folder", shared=True) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert hold_folder(tmp_path / "folder", shared=False) is None
+    first.release()
+    assert hold_folder(tmp_path / "folder", shared=False) is None
+    second.release()
+    alone = hold_folder(tmp_path / "folder", shared=False)
+    assert alone is not None
+    assert hold_folder(tmp_path / "folder", shared=True) is None
+    alone.release()
+    assert min(windows.starts) >= 1 << 40  # no read or write of the file meets a locked byte
+
+
+def test_on_windows_a_reader_keeps_a_version_and_no_lock_files_pile_up(windows, bundles, quick_path):
+    store = Store(quick_path / "store")
+    install(store, bundles[1])
+    _, lease = store.reader(NAME)
+    one = identity_of(store, 1)
+    install(store, bundles[2])
+    install(store, bundles[3])
+    assert [version.release for _, version in collect(store).in_use] == [1]
+    lease.release()
+    assert [version.release for _, version in collect(store).removed] == [1]
+    left = {path.name.removesuffix(".lock") for path in (store.root / "versions").iterdir()}
+    assert left == store.state().ids()
+    assert one not in left
+    assert not list((store.root / "staging").iterdir())
+    assert check(store).damage == ()
 
 
 def test_a_clock_that_jumps_changes_nothing(bundles, quick_path, monkeypatch):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -194,8 +194,10 @@ class StoreMachine(RuleBasedStateMachine):
     def rot_and_repair(self):
         damage_file(self.store, self.model.active)
         assert check(self.store).damage
-        self.model.fail(self.model.active)
+        release = self.model.active
+        self.model.fail(release)
         repair(self.store)
+        damage_file(self.store, release)  # whole again: what is failed may be tested again
 
     @precondition(lambda self: self.model.active)
     @rule()
@@ -252,6 +254,7 @@ def run_machine(bundles, examples, steps):
             deadline=None,
             derandomize=True,
             database=None,
+            phases=[Phase.generate],  # a history of a few steps needs no shrinking, which takes minutes here
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+WINDOWS: Final = os.name == "nt"  # the store asks here, so that a test can show it the other ways on Linux
+
 _COMMON: Final = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
 
 

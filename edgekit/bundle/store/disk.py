@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -79,7 +78,7 @@ def sync_folder(path: Path) -> None:
     Raises:
         OSError: From the calls.
     """
-    if os.name == "nt":
+    if calls.WINDOWS:
         return
     descriptor = calls.open_folder(path)
     try:
@@ -163,7 +162,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 def _rename_patiently(source: Path, destination: Path) -> None:
     # Windows replaces no file that somebody has open just then; a reader of the state has it open for an instant.
-    for _ in range(_WINDOWS_RETRIES if os.name == "nt" else 0):
+    for _ in range(_WINDOWS_RETRIES if calls.WINDOWS else 0):
         try:
             calls.rename(source, destination)
         except PermissionError:

@@ -74,7 +74,7 @@ def hold(path: Path, opener: Callable[[Path], int], *, shared: bool) -> Lock | N
 
 def hold_folder(folder: Path, *, shared: bool) -> Lock | None:
     """Take a folder's lock at once, or not; see :func:`hold`."""
-    return hold(_stand_in(folder), calls.open_lock if os.name == "nt" else calls.open_folder, shared=shared)
+    return hold(_stand_in(folder), calls.open_lock if calls.WINDOWS else calls.open_folder, shared=shared)
 
 
 def remove_lock_file(folder: Path) -> None:
@@ -83,7 +83,7 @@ def remove_lock_file(folder: Path) -> None:
     Raises:
         OSError: It cannot be removed; not where there is none.
     """
-    if os.name == "nt":
+    if calls.WINDOWS:
         with suppress(FileNotFoundError):
             calls.unlink(_stand_in(folder))
 
@@ -120,7 +120,7 @@ def lock_now(descriptor: int, *, shared: bool) -> None:
         BlockingIOError: Another holds it; on Windows a PermissionError.
         OSError: There are no locks here.
     """
-    if os.name == "nt":
+    if calls.WINDOWS:
         _lock_bytes(import_module("msvcrt"), descriptor, shared=shared)
         return
     fcntl = import_module("fcntl")
@@ -129,7 +129,7 @@ def lock_now(descriptor: int, *, shared: bool) -> None:
 
 def _stand_in(folder: Path) -> Path:
     # Windows opens no folders: a file beside it is locked for it.
-    return folder.with_name(folder.name + LOCK_ENDING) if os.name == "nt" else folder
+    return folder.with_name(folder.name + LOCK_ENDING) if calls.WINDOWS else folder
 
 
 def _lock_bytes(msvcrt: Any, descriptor: int, *, shared: bool) -> None:
