@@ -34,10 +34,10 @@ def install(  # noqa: PLR0913 - each is an option of the command
     bundle: BundleArgument,
     *,
     store: StoreOption = None,
-    trust: TrustOption = None,
-    allow_unsigned: AllowUnsignedFlag = False,
     allow_downgrade: DowngradeFlag = False,
     defer: DeferFlag = False,
+    trust: TrustOption = None,
+    allow_unsigned: AllowUnsignedFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -51,13 +51,7 @@ def install(  # noqa: PLR0913 - each is an option of the command
     opened = Bundle.open(bundle)
     place = open_store(store)
     with bytes_bar(screen, "installing") as advance:
-        identity = installing.install(
-            opened,
-            place,
-            policy=lambda bundle: policy.require(bundle).state,
-            allow_downgrade=allow_downgrade,
-            progress=advance,
-        )
+        identity = installing.install(opened, place, trust=policy, allow_downgrade=allow_downgrade, progress=advance)
     _try_out(place, opened.manifest.name, identity, screen, defer=defer)
 
 

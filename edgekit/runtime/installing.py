@@ -11,7 +11,8 @@ from typing import Final
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store.disk import own_limits
 from edgekit.bundle.store.store import TRIAL_PATIENCE_S, Store
-from edgekit.bundle.store.trust import Policy, allow_unsigned
+from edgekit.bundle.store.trust import policy_of
+from edgekit.bundle.trust import Trust
 from edgekit.errors import EdgekitError, HostError, IntegrityError, OutputError
 from edgekit.runtime.memory import available_bytes
 from edgekit.runtime.model import Model, SelfTest
@@ -53,7 +54,7 @@ def install(
     bundle: Bundle,
     store: Store,
     *,
-    policy: Policy = allow_unsigned,
+    trust: Trust | None = None,
     allow_downgrade: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> str:
@@ -62,7 +63,7 @@ def install(
     Args:
         bundle: The open bundle.
         store: Where to.
-        policy: Judges its origin, before anything is staged.
+        trust: Whose signature it must have, which is asked before anything is staged; the environment's where None.
         allow_downgrade: Whether its release may be lower than one that was active.
         progress: Called with (bytes done, bytes in all) while it is copied.
 
@@ -75,6 +76,7 @@ def install(
         OutputError: The store cannot be written.
     """
     check_fit(bundle.manifest)
+    policy = policy_of(Trust.of() if trust is None else trust)
     return store.install(bundle, policy, allow_downgrade=allow_downgrade, progress=progress)
 
 
@@ -166,6 +168,10 @@ def _opened_after_test(store: Store, name: str, folder: Path, opened: Callable[[
         raise OutputError(f"{folder}: is being removed", hint="do it again")
     try:
         model = opened(_bundle(folder, name))
+    except IntegrityError as error:
+        lease.release()
+        # Its files were found whole a moment ago: this program trusts other keys, which is not the version's fault.
+        raise HostError(error.message, hint=error.hint) from error
     except BaseException:
         lease.release()
         raise

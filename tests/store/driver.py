@@ -75,10 +75,11 @@ def at_random(folder, installs, seed):
     for number in range(installs):
         release = dice.choice(list(bundles))
         pid = forked(lambda release=release: install(store, bundles[release], passes, allow_downgrade=True))
-        time.sleep(dice.uniform(0, 1.5 * usual_s))
+        time.sleep(dice.uniform(0, 2 * usual_s))
         os.kill(pid, signal.SIGKILL)
         code = waited(pid)
         killed += code == -signal.SIGKILL
+        usual_s *= 0.9 if code == 0 else 1.1  # about every other install is to come to its end, however busy it is here
         found = seen(store)
         now = found[0] if found else 0
         if code == 0:

@@ -11,7 +11,8 @@ from edgekit.bundle.store.checking import check, repair
 from edgekit.bundle.store.collecting import collect, unlisted
 from edgekit.bundle.store.state_file import COPY_NAME, STATE_NAME, examine
 from edgekit.bundle.store.store import Store
-from edgekit.bundle.store.trust import allow_unsigned
+from edgekit.bundle.store.trust import policy_of
+from edgekit.bundle.trust import Trust
 from edgekit.errors import EdgekitError, ParityError
 
 from .shim import Shim
@@ -30,7 +31,7 @@ def fails(folder):
 
 
 def install(store, bundle, test=passes, *, defer=False, **options):
-    store.install(Bundle.open(bundle), allow_unsigned, **options)
+    store.install(Bundle.open(bundle), policy_of(Trust()), **options)
     if not defer:
         store.prove(NAME, test, patience_s=10)
 

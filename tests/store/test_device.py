@@ -311,7 +311,7 @@ def test_the_commands_of_a_device(call, models, passing, store):
     assert "--allow-downgrade" in err
     code, out, _ = call("rollback", "tiny")
     assert code == 0
-    assert "tiny 1.1 (release 1, unsigned): active again" in out
+    assert "tiny 1.1 (release 1, unchecked): active again" in out
     assert call("activate", "tiny", "1.2")[0] == 0
     installed = json.loads(call("list", "--json")[1])["installed"]
     assert [(version["version"], version["place"]) for version in installed] == [("1.2", "active"), ("1.1", "previous")]

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store import calls, locks
 from edgekit.bundle.store import store as store_module
 from edgekit.bundle.store.checking import check
@@ -61,6 +62,22 @@ def test_two_installers_at_once_leave_one_of_their_bundles_active_and_both_whole
     assert not errors
     collect(store)
     assert {path.name for path in (store.root / "staging").iterdir()} == set()
+
+
+def test_what_another_process_installed_meanwhile_is_not_replaced_under_its_readers(bundles, quick_path):
+    store = Store(quick_path / "store")
+    kept = []
+
+    def meanwhile(done, total):
+        if not kept:
+            install(Store(store.root), bundles[1])
+            kept.append(store.reader(NAME))
+
+    store.install(Bundle.open(bundles[1]), lambda bundle: "unsigned", progress=meanwhile)
+    identity, lease = kept[0]
+    assert lease.is_of(store.folder(identity))
+    assert seen(store)[0] == 1
+    lease.release()
 
 
 @pytest.fixture

@@ -119,7 +119,9 @@ class Store:
             with self.changing() as current:
                 slot = listed(current.slot(name))
                 with writing(self.folder(identity)):
-                    self._move_in(place, identity)
+                    # Another process may have installed it meanwhile, and others read it: what is whole stays.
+                    if identity not in current.slot(name).versions or not self._holds(identity, bundle):
+                        self._move_in(place, identity)
                     commit(self.root, current.with_slot(name, slot))
         return identity
 

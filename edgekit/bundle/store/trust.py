@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from edgekit.bundle.reading import Bundle
+from edgekit.bundle.trust import SIGNED, Trust
 
 Policy = Callable[[Bundle], str]
 """What the store records as the version's trust; raises IntegrityError for a bundle that is not to be installed."""
 
-UNSIGNED: Final = "unsigned"
 
+def policy_of(trust: Trust) -> Policy:
+    """The policy that asks for the signatures a device trusts; it records whose there was, or that there was none."""
 
-def allow_unsigned(bundle: Bundle) -> str:  # noqa: ARG001 - a policy takes the bundle
-    """The policy that asks for no signature; the store says so of the version."""
-    return UNSIGNED
+    def policy(bundle: Bundle) -> str:
+        standing = trust.require(bundle)
+        return f"signed by {standing.key}" if standing.state == SIGNED else standing.state
+
+    return policy
