@@ -28,7 +28,7 @@ class PageServer:
 
     def __init__(self, runner: Path, runtime: Path, work: Path) -> None:
         self._ended = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(runner, runtime, work, self._ended))
+        self._server = _Server(("127.0.0.1", 0), _handler(runner, runtime, work, self._ended))
         self._server.daemon_threads = True
         self.address = f"http://127.0.0.1:{self._server.server_port}/"
 
@@ -45,6 +45,11 @@ class PageServer:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: a browser that is ended breaks off in the middle of a file."""
 
 
 def _handler(runner: Path, runtime: Path, work: Path, ended: threading.Event) -> type[BaseHTTPRequestHandler]:
