@@ -34,7 +34,7 @@ def test_a_bundle_goes_into_a_file_and_back(root, tmp_path, capsys):
 def test_without_a_name_the_file_stands_beside_the_bundle(root, tmp_path, capsys):
     assert main(["pack", "bundle"]) == 0
     assert (tmp_path / "bundle.edgekit").is_file()
-    assert "5 files, every digest matches" in capsys.readouterr().out
+    assert "5 files, every digest matches" in " ".join(capsys.readouterr().out.split())  # a long path folds the line
 
 
 def test_exit_codes(root, tmp_path, capsys):

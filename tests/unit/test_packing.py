@@ -215,6 +215,7 @@ def test_a_disk_that_does_not_take_it_is_an_output_error(root, tmp_path, monkeyp
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs the resource module")
 def test_packing_and_reading_need_little_memory(tmp_path):
     write_tiny_bundle(tmp_path / "bundle", {**CONTENT, "large": bytes(96 << 20)})
     script = (
@@ -225,7 +226,7 @@ def test_packing_and_reading_need_little_memory(tmp_path):
     )
     paths = [tmp_path / name for name in ("bundle", "packed", "unpacked")]
     done = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 16 << 10  # KiB
+    assert int(done.stdout) * (1 if sys.platform == "darwin" else 1024) < 16 << 20
 
 
 def test_progress_counts_every_byte(root, tmp_path):
