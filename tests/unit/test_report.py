@@ -18,8 +18,6 @@ from edgekit.spec.spread import spread
 from .checked_bundle import COSINE, NORMS, evidence, write_checked_bundle
 from .tiny_model import plain_variant
 
-pytest.importorskip("pygal")
-
 NASTY = '<script>alert(1)</script> & "quoted" \u202e'
 
 
@@ -62,7 +60,8 @@ def full_evidence():
     document["search"] = {
         "candidates": [
             {
-                "recipe": recipe, "verdict": "pass", "agreement": 0.99, "size_bytes": size * 1_000_000,
+                "recipe": recipe, "targets": ["x86_64-avx2"], "verdict": "pass", "agreement": 0.99,
+                "size_bytes": size * 1_000_000,
                 "latency_ms": ms, "pareto": pareto, "reason": reason,
             }
             for recipe, ms, size, pareto, reason in rows

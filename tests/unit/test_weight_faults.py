@@ -56,7 +56,7 @@ def one_scale_off(array):
         (SMOOTHED, "up.scale", one_scale_off),
         (SMOOTHED, "up.int8", one_row_negated),
         (SMOOTHED, "up.int8", lambda integers: integers + np.int8(1)),
-        (SMOOTHED, "x.smoothing", one_scale_off),
+        (SMOOTHED, "x.smoothing_scale", one_scale_off),
         (SMOOTHED, "down.scale", lambda scale: scale * np.float32("nan")),
         (SMOOTHED, "down.scale", lambda scale: scale * 0),
         (SMOOTHED, "gain", one_scale_off),
