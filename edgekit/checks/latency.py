@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from edgekit.checks import sequential
+from edgekit.checks.child import CPU, WALL
 from edgekit.checks.processes import Process, opening
 from edgekit.checks.sequential import Block, Ratio
 from edgekit.runtime.timing import Sample
@@ -44,7 +45,7 @@ class Timed(Protocol):
     """An open process of a bundle."""
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"do": "warm up"}`` or ``{"do": "burst", "calls": {…}}``; see :mod:`.child`."""
+        """``{"do": "warm up"}`` or ``{"do": "burst", "calls": {…}, "clock": …}``; see :mod:`.child`."""
 
     def close(self) -> None:
         """End it."""
@@ -69,6 +70,16 @@ class Plan:
     limit_s: float = LIMIT_S
     seed: int = SEED
     threads: int = THREADS
+
+    @property
+    def clock(self) -> str:
+        """What is counted: with one thread the CPU's time, which is what a call takes on a core of its own.
+
+        Such a call waits for nothing but the CPU, and what neighbours have of that is not the bundle's. Several threads
+        wait for each other, which is the bundle's. A clock that ticks too seldom (Windows) is not used.
+        """
+        fine = time.get_clock_info("process_time").resolution < 1e-5
+        return CPU if self.threads == 1 and fine else WALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +116,7 @@ class Latency:
             "blocks": self.count,
             "processes": 4 * self.count,
             "threads": self.plan.threads,
+            "clock": self.plan.clock,
             "seed": self.plan.seed,
             "seconds": round(self.seconds, 1),
             "measures": {
@@ -152,7 +164,7 @@ def compare(start: Start, plan: Plan, progress: Progress, *, clock: Callable[[],
         EdgekitError: A process could not open its bundle, or ended.
     """
     began = clock()
-    run = _Run(start, random.Random(plan.seed))  # noqa: S311 - an order, no secret
+    run = _Run(start, plan.clock, random.Random(plan.seed))  # noqa: S311 - an order, no secret
     while True:
         run.block(plan.limit_s, clock)
         spent = clock() - began
@@ -182,6 +194,7 @@ class _Run:
     """Blocks so far; how many calls make a burst and how many rounds a block is settled by the first one."""
 
     start: Start
+    clock: str
     order: random.Random
     blocks: dict[str, list[Block]] = field(default_factory=dict)
     calls: dict[str, dict[str, list[float]]] = field(default_factory=dict)
@@ -223,8 +236,9 @@ class _Run:
         found: dict[str, dict[Names, float]] = {}
         turns = sorted(processes)
         self.order.shuffle(turns)
+        request = {"do": "burst", "calls": self.burst, "clock": self.clock}
         for name in turns:
-            for measure, values in processes[name].ask({"do": "burst", "calls": self.burst}).items():
+            for measure, values in processes[name].ask(request).items():
                 found.setdefault(measure, {})[name] = math.log(statistics.median(values))
                 self.calls.setdefault(measure, {NEW: [], OLD: []})[name[0]] += values
         return found
