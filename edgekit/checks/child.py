@@ -24,7 +24,7 @@ from edgekit.runtime.graph_nodes import count_nodes
 from edgekit.runtime.loading import open_variant
 from edgekit.runtime.model import Model
 from edgekit.runtime.session import open_session
-from edgekit.runtime.timing import clock_ms
+from edgekit.runtime.timing import Clock, clock_ms
 from edgekit.runtime.workloads import Workload, workloads
 from edgekit.spec.manifest import Variant
 
@@ -105,9 +105,9 @@ class _Timed:
         self._asked = {workload.name: workload for workload in asked}
 
     def __call__(self, request: Request) -> dict[str, Any]:
-        if request["do"] == "warm up":
-            return {name: self._warm(workload) for name, workload in self._asked.items()}
         clock = CLOCKS[request["clock"]]
+        if request["do"] == "warm up":
+            return {name: self._warm(workload, clock) for name, workload in self._asked.items()}
         durations: dict[str, list[float]] = {}
         for name, calls in request["calls"].items():
             workload = self._asked[name]
@@ -118,10 +118,10 @@ class _Timed:
                     durations.setdefault(what, []).extend(values)
         return durations
 
-    def _warm(self, workload: Workload) -> float:
+    def _warm(self, workload: Workload, clock: Clock) -> float:
         """Milliseconds that asking once takes."""
         taken = [
-            clock_ms(lambda: workload.ask(self._model, time.perf_counter_ns))
+            clock_ms(lambda: workload.ask(self._model, clock), clock)
             for _ in range(2 if workload.long else WARMUP_CALLS)
         ]
         return statistics.median(taken[1:])

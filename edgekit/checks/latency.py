@@ -32,10 +32,8 @@ LIMIT_S: Final = 170.0
 SEED: Final = 1
 THREADS: Final = 1  # where neighbours want the cores, more wait for each other
 BURST_MS: Final = 90.0  # many slices of the scheduler, short enough for many rounds
-ROUNDS_MIN: Final = 4
-ROUNDS_MAX: Final = 14
-PATIENCE: Final = 1.5  # times its share of the time that a block may take, where the machine became slower
-BLOCKS_WANTED: Final = 13  # in the time there is: rounds are cut down for it, where calls are slow
+ROUNDS_MAX: Final = 14  # of a block; fewer where its share of the time is over before
+BLOCKS_WANTED: Final = 13  # in the time there is, where the machine is slow
 
 OLD, NEW = "old", "new"
 Names: TypeAlias = tuple[str, int]
@@ -45,7 +43,7 @@ class Timed(Protocol):
     """An open process of a bundle."""
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"do": "warm up"}`` or ``{"do": "burst", "calls": {…}, "clock": …}``; see :mod:`.child`."""
+        """``{"do": "warm up", "clock": …}`` or ``{"do": "burst", "calls": {…}, "clock": …}``; see :mod:`.child`."""
 
     def close(self) -> None:
         """End it."""
@@ -191,7 +189,7 @@ def percent(ratio: float) -> str:
 
 @dataclass(slots=True)
 class _Run:
-    """Blocks so far; how many calls make a burst and how many rounds a block is settled by the first one."""
+    """Blocks so far; the first process tells how many calls make a burst."""
 
     start: Start
     clock: str
@@ -199,7 +197,6 @@ class _Run:
     blocks: dict[str, list[Block]] = field(default_factory=dict)
     calls: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     burst: dict[str, int] = field(default_factory=dict)
-    rounds: int = 0
 
     @property
     def count(self) -> int:
@@ -214,22 +211,16 @@ class _Run:
             for name in names:
                 processes[name] = self.start(name[0])
                 stack.callback(processes[name].close)
-                warm = processes[name].ask({"do": "warm up"})
+                warm = processes[name].ask({"do": "warm up", "clock": self.clock})
             if not self.burst:
-                self._settle(warm, limit_s / BLOCKS_WANTED - (clock() - began))
+                self.burst = {name: max(1, min(64, round(BURST_MS / max(ms, 1e-3)))) for name, ms in warm.items()}
             rounds = [self._round(processes)]
-            while len(rounds) < self.rounds and clock() - began < PATIENCE * limit_s / BLOCKS_WANTED:
+            while len(rounds) < ROUNDS_MAX and clock() - began < limit_s / BLOCKS_WANTED:
                 rounds.append(self._round(processes))
         for measure in rounds[0]:
             found = [_contrasts(one[measure]) for one in rounds]
             block = Block(statistics.median(d for d, _ in found), statistics.median(c for _, c in found))
             self.blocks.setdefault(measure, []).append(block)
-
-    def _settle(self, warm: Mapping[str, float], block_s: float) -> None:
-        self.burst = {name: max(1, min(64, round(BURST_MS / max(ms, 1e-3)))) for name, ms in warm.items()}
-        round_s = 4 * sum(ms * (self.burst[name] + 1) for name, ms in warm.items()) / 1e3
-        fitting = int(block_s / max(round_s, 1e-6))
-        self.rounds = max(ROUNDS_MIN, min(ROUNDS_MAX, fitting))
 
     def _round(self, processes: Mapping[Names, Timed]) -> dict[str, dict[Names, float]]:
         """By measure, the logarithm of each process's median."""

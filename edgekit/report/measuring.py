@@ -64,7 +64,7 @@ def _alone(bundle: Bundle, variant: str, plan: Plan, progress: Progress) -> dict
     samples: dict[str, list[float]] = {}
     for number in range(PROCESSES):
         with Process(opening("time", bundle.root, variant, (bundle.root,), threads=plan.threads)) as process:
-            warm = process.ask({"do": "warm up"})
+            warm = process.ask({"do": "warm up", "clock": WALL})
             calls = {name: max(1, round(BURST_MS / max(ms, 1e-3))) for name, ms in warm.items()}
             for burst in range(BURSTS):
                 for name, values in process.ask({"do": "burst", "calls": calls, "clock": WALL}).items():
