@@ -24,9 +24,12 @@ from edgekit.runtime.graph_nodes import count_nodes
 from edgekit.runtime.loading import open_variant
 from edgekit.runtime.model import Model
 from edgekit.runtime.session import open_session
+from edgekit.runtime.timing import Clock, clock_ms
 from edgekit.runtime.workloads import Workload, workloads
 from edgekit.spec.manifest import Variant
 
+WALL, CPU = "wall", "cpu"
+CLOCKS: Final = {WALL: time.perf_counter_ns, CPU: time.process_time_ns}
 WARMUP_CALLS: Final = 4  # of each workload, the first not looked at
 
 Request = Mapping[str, Any]
@@ -90,37 +93,37 @@ def _graph(bundle: Bundle, variant: Variant, threads: int) -> dict[str, Any]:
 def _start(model: Model, asked: Sequence[Workload]) -> dict[str, Any]:
     """The memory of a process that opened a bundle and gave its first answers."""
     for workload in asked:
-        workload.ask(model)
+        workload.ask(model, time.perf_counter_ns)
     return {"peak_bytes": _peak_bytes(), "heap_bytes": _heap_bytes()}
 
 
 class _Timed:
-    """Bursts of calls: asked for ``{workload: calls}`` it gives milliseconds by what they are of."""
+    """Bursts of calls: asked for ``{workload: calls}`` and a clock it gives milliseconds by what they are of."""
 
     def __init__(self, model: Model, asked: Sequence[Workload]) -> None:
         self._model = model
         self._asked = {workload.name: workload for workload in asked}
 
     def __call__(self, request: Request) -> dict[str, Any]:
+        clock = CLOCKS[request["clock"]]
         if request["do"] == "warm up":
-            return {name: self._warm(workload) for name, workload in self._asked.items()}
+            return {name: self._warm(workload, clock) for name, workload in self._asked.items()}
         durations: dict[str, list[float]] = {}
         for name, calls in request["calls"].items():
             workload = self._asked[name]
             if not workload.long:
-                workload.ask(self._model)  # the caches are the neighbour's until then
+                workload.ask(self._model, clock)  # the caches are the neighbour's until then
             for _ in range(calls):
-                for what, values in workload.ask(self._model).items():
+                for what, values in workload.ask(self._model, clock).items():
                     durations.setdefault(what, []).extend(values)
         return durations
 
-    def _warm(self, workload: Workload) -> float:
+    def _warm(self, workload: Workload, clock: Clock) -> float:
         """Milliseconds that asking once takes."""
-        taken = []
-        for _ in range(2 if workload.long else WARMUP_CALLS):
-            began = time.perf_counter_ns()
-            workload.ask(self._model)
-            taken.append((time.perf_counter_ns() - began) / 1e6)
+        taken = [
+            clock_ms(lambda: workload.ask(self._model, clock), clock)
+            for _ in range(2 if workload.long else WARMUP_CALLS)
+        ]
         return statistics.median(taken[1:])
 
 

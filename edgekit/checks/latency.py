@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
 from edgekit.checks import sequential
+from edgekit.checks.child import CPU, WALL
 from edgekit.checks.processes import Process, opening
 from edgekit.checks.sequential import Block, Ratio
 from edgekit.runtime.timing import Sample
@@ -31,10 +32,8 @@ LIMIT_S: Final = 170.0
 SEED: Final = 1
 THREADS: Final = 1  # where neighbours want the cores, more wait for each other
 BURST_MS: Final = 90.0  # many slices of the scheduler, short enough for many rounds
-ROUNDS_MIN: Final = 4
-ROUNDS_MAX: Final = 14
-PATIENCE: Final = 1.5  # times its share of the time that a block may take, where the machine became slower
-BLOCKS_WANTED: Final = 13  # in the time there is: rounds are cut down for it, where calls are slow
+ROUNDS_MAX: Final = 14  # of a block; fewer where its share of the time is over before
+BLOCKS_WANTED: Final = 13  # in the time there is, where the machine is slow
 
 OLD, NEW = "old", "new"
 Names: TypeAlias = tuple[str, int]
@@ -44,7 +43,7 @@ class Timed(Protocol):
     """An open process of a bundle."""
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """``{"do": "warm up"}`` or ``{"do": "burst", "calls": {…}}``; see :mod:`.child`."""
+        """``{"do": "warm up", "clock": …}`` or ``{"do": "burst", "calls": {…}, "clock": …}``; see :mod:`.child`."""
 
     def close(self) -> None:
         """End it."""
@@ -69,6 +68,16 @@ class Plan:
     limit_s: float = LIMIT_S
     seed: int = SEED
     threads: int = THREADS
+
+    @property
+    def clock(self) -> str:
+        """What is counted: with one thread the CPU's time, which is what a call takes on a core of its own.
+
+        Such a call waits for nothing but the CPU, and what neighbours have of that is not the bundle's. Several threads
+        wait for each other, which is the bundle's. A clock that ticks too seldom (Windows) is not used.
+        """
+        fine = time.get_clock_info("process_time").resolution < 1e-5
+        return CPU if self.threads == 1 and fine else WALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,7 @@ class Latency:
             "blocks": self.count,
             "processes": 4 * self.count,
             "threads": self.plan.threads,
+            "clock": self.plan.clock,
             "seed": self.plan.seed,
             "seconds": round(self.seconds, 1),
             "measures": {
@@ -152,7 +162,7 @@ def compare(start: Start, plan: Plan, progress: Progress, *, clock: Callable[[],
         EdgekitError: A process could not open its bundle, or ended.
     """
     began = clock()
-    run = _Run(start, random.Random(plan.seed))  # noqa: S311 - an order, no secret
+    run = _Run(start, plan.clock, random.Random(plan.seed))  # noqa: S311 - an order, no secret
     while True:
         run.block(plan.limit_s, clock)
         spent = clock() - began
@@ -179,14 +189,14 @@ def percent(ratio: float) -> str:
 
 @dataclass(slots=True)
 class _Run:
-    """Blocks so far; how many calls make a burst and how many rounds a block is settled by the first one."""
+    """Blocks so far; the first process tells how many calls make a burst."""
 
     start: Start
+    clock: str
     order: random.Random
     blocks: dict[str, list[Block]] = field(default_factory=dict)
     calls: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     burst: dict[str, int] = field(default_factory=dict)
-    rounds: int = 0
 
     @property
     def count(self) -> int:
@@ -201,30 +211,25 @@ class _Run:
             for name in names:
                 processes[name] = self.start(name[0])
                 stack.callback(processes[name].close)
-                warm = processes[name].ask({"do": "warm up"})
+                warm = processes[name].ask({"do": "warm up", "clock": self.clock})
             if not self.burst:
-                self._settle(warm, limit_s / BLOCKS_WANTED - (clock() - began))
+                self.burst = {name: max(1, min(64, round(BURST_MS / max(ms, 1e-3)))) for name, ms in warm.items()}
             rounds = [self._round(processes)]
-            while len(rounds) < self.rounds and clock() - began < PATIENCE * limit_s / BLOCKS_WANTED:
+            while len(rounds) < ROUNDS_MAX and clock() - began < limit_s / BLOCKS_WANTED:
                 rounds.append(self._round(processes))
         for measure in rounds[0]:
             found = [_contrasts(one[measure]) for one in rounds]
             block = Block(statistics.median(d for d, _ in found), statistics.median(c for _, c in found))
             self.blocks.setdefault(measure, []).append(block)
 
-    def _settle(self, warm: Mapping[str, float], block_s: float) -> None:
-        self.burst = {name: max(1, min(64, round(BURST_MS / max(ms, 1e-3)))) for name, ms in warm.items()}
-        round_s = 4 * sum(ms * (self.burst[name] + 1) for name, ms in warm.items()) / 1e3
-        fitting = int(block_s / max(round_s, 1e-6))
-        self.rounds = max(ROUNDS_MIN, min(ROUNDS_MAX, fitting))
-
     def _round(self, processes: Mapping[Names, Timed]) -> dict[str, dict[Names, float]]:
         """By measure, the logarithm of each process's median."""
         found: dict[str, dict[Names, float]] = {}
         turns = sorted(processes)
         self.order.shuffle(turns)
+        request = {"do": "burst", "calls": self.burst, "clock": self.clock}
         for name in turns:
-            for measure, values in processes[name].ask({"do": "burst", "calls": self.burst}).items():
+            for measure, values in processes[name].ask(request).items():
                 found.setdefault(measure, {})[name] = math.log(statistics.median(values))
                 self.calls.setdefault(measure, {NEW: [], OLD: []})[name[0]] += values
         return found

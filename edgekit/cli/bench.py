@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -64,7 +65,7 @@ def _timed(contestants: Mapping[str, Model], rounds: int, screen: Screen) -> dic
         times = max(1, rounds // ASKED_ONCE) if workload.long else rounds
         with _spinning(f"{workload.name}, {times} rounds", screen):
             samples = take_turns(
-                {label: partial(workload.ask, model) for label, model in contestants.items()},
+                {label: partial(workload.ask, model, time.perf_counter_ns) for label, model in contestants.items()},
                 rounds=times,
                 warmup=1 if workload.long else WARMUP,
             )

@@ -10,10 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from edgekit.checks.child import CPU, WALL
 from edgekit.checks.findings import ACCEPTED, FAIL, INCONCLUSIVE, NOTE, PASS, CheckReport, Finding
 from edgekit.checks.latency import NEW, OLD, Latency, percent
 from edgekit.cli.render import Mark, grid, heading, indented, plain, seconds, table
 
+CLOCKS = {CPU: "CPU time", WALL: "wall time"}
 STYLES = {PASS: "bold green", FAIL: "bold red", INCONCLUSIVE: "bold yellow"}
 SHOWN = (FAIL, INCONCLUSIVE, ACCEPTED)
 
@@ -67,8 +69,8 @@ def _latency(timed: Latency) -> list[RenderableType]:
         (
             "measured",
             (
-                f"{timed.count} blocks of 4 processes, {timed.plan.threads} threads, {seconds(timed.seconds)}, "
-                f"seed {timed.plan.seed}"
+                f"{CLOCKS[timed.plan.clock]}, {timed.count} blocks of 4 processes, {timed.plan.threads} threads, "
+                f"{seconds(timed.seconds)}, seed {timed.plan.seed}"
             ),
         ),
         *_percentiles(timed),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from typing import Final
 
 from edgekit.bundle.reading import Bundle
 from edgekit.checks import footprint, latency
-from edgekit.checks.child import fixed_workloads
+from edgekit.checks.child import WALL, fixed_workloads
 from edgekit.checks.latency import BURST_MS, NEW, OLD, Plan
 from edgekit.checks.processes import Process, opening
 from edgekit.report import energy
@@ -63,10 +64,10 @@ def _alone(bundle: Bundle, variant: str, plan: Plan, progress: Progress) -> dict
     samples: dict[str, list[float]] = {}
     for number in range(PROCESSES):
         with Process(opening("time", bundle.root, variant, (bundle.root,), threads=plan.threads)) as process:
-            warm = process.ask({"do": "warm up"})
+            warm = process.ask({"do": "warm up", "clock": WALL})
             calls = {name: max(1, round(BURST_MS / max(ms, 1e-3))) for name, ms in warm.items()}
             for burst in range(BURSTS):
-                for name, values in process.ask({"do": "burst", "calls": calls}).items():
+                for name, values in process.ask({"do": "burst", "calls": calls, "clock": WALL}).items():
                     samples.setdefault(name, []).extend(values)
                 progress.advance(number * BURSTS + burst + 1, PROCESSES * BURSTS)
     return dict(samples)
@@ -76,7 +77,7 @@ def _energy(bundle: Bundle, variant: str, plan: Plan) -> dict[str, energy.Energy
     found = {}
     with open_variant(bundle, bundle.manifest.variant(variant), threads=plan.threads) as model:
         for workload in fixed_workloads([bundle]):
-            used = energy.measure(lambda workload=workload: workload.ask(model))  # type: ignore[misc]
+            used = energy.measure(lambda workload=workload: workload.ask(model, time.perf_counter_ns))  # type: ignore[misc]
             if used is None:
                 return None
             found[workload.name] = used

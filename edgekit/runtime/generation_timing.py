@@ -13,7 +13,7 @@ from edgekit.errors import UsageError
 from edgekit.runtime.generation import Generator
 from edgekit.runtime.model import Model
 from edgekit.runtime.sampling import GenerationOptions
-from edgekit.runtime.timing import Durations, Sample, take_turns
+from edgekit.runtime.timing import Clock, Durations, Sample, take_turns
 
 PROMPT_TOKENS: Final = 128
 NEW_TOKENS: Final = 64
@@ -85,7 +85,12 @@ def time_generation(
 
 
 def generate_once(
-    model: Generator, prompt_tokens: int, new_tokens: int, *, vocabulary: int | None = None
+    model: Generator,
+    prompt_tokens: int,
+    new_tokens: int,
+    *,
+    vocabulary: int | None = None,
+    clock: Clock = time.perf_counter_ns,
 ) -> tuple[float, list[float]]:
     """Milliseconds of reading a prompt up to the first new token, and of each settled token after it.
 
@@ -94,15 +99,16 @@ def generate_once(
         prompt_tokens: Read at once.
         new_tokens: Written, at least 4.
         vocabulary: Tokens below this number make the prompt; the model's own where None.
+        clock: Nanoseconds.
 
     Raises:
         InputError: The model takes fewer tokens.
     """
     prompt = np.random.default_rng(0).integers(0, vocabulary or model.vocabulary, prompt_tokens).tolist()
     steps = model.steps([prompt], GenerationOptions(max_new_tokens=new_tokens))
-    durations, began = [], time.perf_counter_ns()
+    durations, began = [], clock()
     for _ in steps:
-        now = time.perf_counter_ns()
+        now = clock()
         durations.append((now - began) / 1e6)
         began = now
     return durations[0], durations[1 + _UNSETTLED :]

@@ -9,7 +9,7 @@ from typing import Final
 
 from edgekit.runtime.answers import Input
 from edgekit.runtime.model import Model
-from edgekit.runtime.timing import Durations, clock_ms
+from edgekit.runtime.timing import Clock, Durations, clock_ms
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.settings.generation import GenerationSettings
 from edgekit.spec.settings.text import TextSettings
@@ -31,14 +31,14 @@ class Workload:
     Attributes:
         name: Of what is asked, for people.
         measures: What its durations are of.
-        ask: Asks an open bundle once.
+        ask: Asks an open bundle once, with the clock to use.
         batch: Inputs asked at once.
         long: Whether asking once takes the time of dozens of calls, and gives as many durations.
     """
 
     name: str
     measures: tuple[str, ...]
-    ask: Callable[[Model], Durations]
+    ask: Callable[[Model, Clock], Durations]
     batch: int = 1
     long: bool = False
 
@@ -70,8 +70,8 @@ def make_texts(batch: int, tokens: int) -> list[str]:
 
 
 def _asking(name: str, inputs: Sequence[Input]) -> Workload:
-    def ask(model: Model) -> Durations:
-        return {name: [clock_ms(lambda: model.raw(inputs, batch_size=len(inputs)))]}
+    def ask(model: Model, clock: Clock) -> Durations:
+        return {name: [clock_ms(lambda: model.raw(inputs, batch_size=len(inputs)), clock)]}
 
     return Workload(name, (name,), ask, batch=len(inputs))
 
@@ -85,8 +85,8 @@ def _generation(manifests: Sequence[Manifest]) -> Workload:
     new = min(timing.NEW_TOKENS, longest - prompt)
     read, written = f"{prompt} tokens read", "a token written"
 
-    def ask(model: Model) -> Durations:
-        first, steps = timing.generate_once(timing.generator(model), prompt, new)
+    def ask(model: Model, clock: Clock) -> Durations:
+        first, steps = timing.generate_once(timing.generator(model), prompt, new, clock=clock)
         return {read: [first], written: steps}
 
     return Workload(f"{prompt} tokens and {new} more", (read, written), ask, long=True)
