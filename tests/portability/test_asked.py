@@ -184,3 +184,12 @@ def test_without_the_build_side_on_says_what_to_install(bundle, monkeypatch, cap
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(["verify", str(bundle), "--on", "native"]) == 2
     assert "edgekit[export]" in capsys.readouterr().err
+
+
+def test_the_memory_of_the_program_that_asks_is_not_the_bundles(bundle):
+    large = bytearray(b"x") * (700 << 20)  # a peak that a child would begin with
+    del large
+    asked = Asked("one", Pretended(right), device=catalog.devices()["aws-lambda-x86_64"])
+    (proof,) = prove_asked(Bundle.open(bundle), [asked], Silent(), LIMITS).proofs
+    (memory,) = (limit for limit in proof.limits if limit.name == "memory")
+    assert 0 < memory.measured_bytes < 500_000_000
