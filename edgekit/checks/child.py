@@ -22,6 +22,7 @@ from edgekit.errors import EdgekitError
 from edgekit.runtime.golden import read_golden
 from edgekit.runtime.graph_nodes import count_nodes
 from edgekit.runtime.loading import open_variant
+from edgekit.runtime.memory import peak_bytes
 from edgekit.runtime.model import Model
 from edgekit.runtime.session import open_session
 from edgekit.runtime.timing import Clock, clock_ms
@@ -94,7 +95,7 @@ def _start(model: Model, asked: Sequence[Workload]) -> dict[str, Any]:
     """The memory of a process that opened a bundle and gave its first answers."""
     for workload in asked:
         workload.ask(model, time.perf_counter_ns)
-    return {"peak_bytes": _peak_bytes(), "heap_bytes": _heap_bytes()}
+    return {"peak_bytes": peak_bytes(), "heap_bytes": _heap_bytes()}
 
 
 class _Timed:
@@ -125,16 +126,6 @@ class _Timed:
             for _ in range(2 if workload.long else WARMUP_CALLS)
         ]
         return statistics.median(taken[1:])
-
-
-def _peak_bytes() -> int | None:
-    """Peak resident memory; None where the system does not tell."""
-    try:
-        # Not getrusage: its peak is also that of the process that started this one.
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def _heap_bytes() -> int | None:

@@ -87,12 +87,11 @@ def _run_graph(path: Path, folder: Path, name: str) -> dict[str, Any]:
 
 
 def _peak_bytes() -> int | None:
-    # Linux's own counter for this program: getrusage() starts at the peak of the process that began it.
-    try:
-        status = Path("/proc/self/status").read_text("ascii", "replace")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    except (OSError, IndexError):
-        pass
+    from edgekit.runtime.memory import peak_bytes
+
+    peak = peak_bytes()
+    if peak is not None:
+        return peak
     try:
         import resource
     except ImportError:  # Windows

@@ -27,12 +27,12 @@ from edgekit.portability.tolerances import Tolerance, tolerance_for
 from edgekit.runtime.golden import Golden, read_golden
 from edgekit.runtime.host import Host, usable_threads
 from edgekit.runtime.selection import choose_variant
-from edgekit.spec.cache import cache_folder
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.progress import Progress
 from edgekit.spec.provider import CPU
 from edgekit.spec.target import ANY, WASM
+from edgekit.spec.user_folders import cache_folder
 
 TIME_LIMIT: Final = 300.0
 MEMORY_LIMIT_BYTES: Final = 8_000_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from edgekit.runtime.selection import check_host
 from edgekit.runtime.session import onnxruntime_version, this_host
 from edgekit.runtime.trying import MEMORY_LIMIT_BYTES, try_out
 from edgekit.spec.manifest import Manifest, Variant
+from edgekit.spec.user_folders import store_folder
 
 # ONNX Runtime holds weights in use once, and packs some of them a second time.
 _COPIES_OF_WEIGHTS: Final = 2
@@ -28,26 +29,6 @@ _COPIES_OF_WEIGHTS: Final = 2
 def default_store() -> Store:
     """The store this user's programs share: ``EDGEKIT_STORE``, else the system's place for an application's data."""
     return Store(store_folder(os.environ, sys.platform, Path.home()))
-
-
-def store_folder(environment: Mapping[str, str], platform: str, home: Path) -> Path:
-    """Where the store is.
-
-    Args:
-        environment: As :data:`os.environ`.
-        platform: As :data:`sys.platform`.
-        home: The user's folder.
-    """
-    if named := environment.get("EDGEKIT_STORE"):
-        return Path(named)
-    if platform == "win32":
-        local = environment.get("LOCALAPPDATA")
-        return (Path(local) if local else home / "AppData" / "Local") / "edgekit" / "store"
-    if platform == "darwin":
-        return home / "Library" / "Application Support" / "edgekit" / "store"
-    # The XDG base directory specification: a relative path is to be ignored.
-    chosen = Path(environment.get("XDG_DATA_HOME", ""))
-    return (chosen if chosen.is_absolute() else home / ".local" / "share") / "edgekit" / "store"
 
 
 def install(

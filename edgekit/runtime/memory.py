@@ -1,4 +1,4 @@
-"""How much memory a process may still take here."""
+"""How much memory this process took, and how much one may still take here."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     """
     found = [value for value in (_of_machine(root), _of_cgroup(root)) if value is not None]
     return min(found, default=None)
+
+
+def peak_bytes() -> int | None:
+    """Peak resident memory of this program; None where the system does not tell (macOS, Windows)."""
+    try:
+        # Not getrusage: its peak is also that of the process that started this one.
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _of_machine(root: Path) -> int | None:

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 
 from edgekit.stages import component_files, overflow, static_int8
+from edgekit.stages.inner_session import open_component
 from edgekit.stages.products import Matrix, products
 from edgekit.stages.quantize import column_scales, symmetric
 from edgekit.stages.reference import Feeds
@@ -83,11 +83,8 @@ class Calibration:
         model = component_files.load_one(self._fp32, self._component)
         inner = {product.x.name or "": product.x for product in products(model.graph)}
         model.graph.outputs[:] = list(inner.values())
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
         component_files.save({self._component: model}, self._work / "activations")
-        path = self._work / "activations" / component_files.graph_file(self._component)
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = open_component(self._work / "activations", self._component)
         for feeds in batches:
             yield dict(zip(inner, session.run(list(inner), dict(feeds)), strict=True))
 

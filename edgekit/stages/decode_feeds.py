@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime as ort
 
-from edgekit.stages import component_files
+from edgekit.stages.inner_session import open_component
 from edgekit.stages.reference import Feeds
 
 PREFILL: Final = "prefill"
@@ -29,7 +29,7 @@ def with_decode(feeds: Mapping[str, Sequence[Feeds]], fp32: Path) -> Mapping[str
     """
     if not feeds.get(PREFILL) or feeds.get(DECODE):
         return feeds
-    prefill, decode = _session(fp32, PREFILL), _session(fp32, DECODE)
+    prefill, decode = open_component(fp32, PREFILL), open_component(fp32, DECODE)
     texts = [text for text in feeds[PREFILL] if text["input_ids"].shape[1] > 1][:TEXTS]
     return {**feeds, DECODE: [_step(prefill, decode, text) for text in texts]}
 
@@ -60,11 +60,3 @@ def _cut(name: str, array: Any, length: int) -> Any:
     """Without the last token; what tells of an encoder's tokens stays whole."""
     follows = name in ("input_ids", "attention_mask", "position_ids", "logit_positions")
     return array[:, : length - 1] if follows else array
-
-
-def _session(fp32: Path, component: str) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(
-        fp32 / component_files.graph_file(component), options, providers=["CPUExecutionProvider"]
-    )

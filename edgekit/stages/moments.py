@@ -18,6 +18,7 @@ import onnxruntime as ort
 from edgekit.stages import component_files
 from edgekit.stages.block_tables import split_gemms, table_products
 from edgekit.stages.blockwise import stored
+from edgekit.stages.inner_session import open_component
 from edgekit.stages.products import Matrix, constant, products
 from edgekit.stages.reference import Feeds
 from edgekit.stages.rounding import Rounded, damped, output_errors, plain, round_calibrated
@@ -43,18 +44,13 @@ class Moments:
 
     def of(self, weight: str) -> Matrix | None:
         """The damped moment of what the weight of that name is multiplied with, float32 (inputs, inputs), or None."""
-        measured = self.measured(weight)
-        if measured is None:
+        path = self._files.get(weight)
+        if path is None:
             return None
-        moment = damped(measured)
+        moment = damped(np.load(path))
         if weight in self._tied:
             moment += np.eye(len(moment), dtype=np.float32) * np.float32(TIED * np.trace(moment) / len(moment))
         return moment
-
-    def measured(self, weight: str) -> Matrix | None:
-        """The moment as it was measured, float32 (inputs, inputs), or None."""
-        path = self._files.get(weight)
-        return np.asarray(np.load(path)) if path is not None else None
 
     @cached_property
     def _tied(self) -> frozenset[str]:
@@ -82,7 +78,7 @@ class Moments:
         for number, group in enumerate(_groups(widths)):
             model.graph.outputs[:] = [values[name] for name in group]
             component_files.save({component: model}, folder)
-            sums = _sums(folder / component_files.graph_file(component), group, batches)
+            sums = _sums(open_component(folder, component), group, batches)
             for place, (name, total) in enumerate(zip(group, sums, strict=True)):
                 path = folder / f"moment-{number}-{place}.npy"
                 np.save(path, total)
@@ -145,10 +141,7 @@ def _groups(widths: Mapping[str, int]) -> Iterator[list[str]]:
         yield group
 
 
-def _sums(path: Path, names: Sequence[str], batches: Sequence[Feeds]) -> list[Matrix]:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+def _sums(session: ort.InferenceSession, names: Sequence[str], batches: Sequence[Feeds]) -> list[Matrix]:
     sums: list[Matrix] = []
     rows = 0
     waiting: list[list[Matrix]] = []

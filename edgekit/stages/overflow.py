@@ -20,6 +20,7 @@ import onnxruntime as ort
 
 from edgekit.errors import ExportError
 from edgekit.stages import component_files
+from edgekit.stages.inner_session import open_component
 from edgekit.stages.products import constant, initializer
 from edgekit.stages.reference import Feeds
 
@@ -282,10 +283,5 @@ def _publish(graph: ir.Graph, value: ir.Value, name: str) -> None:
 
 
 def _session(model: ir.Model, component: str, folder: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     component_files.save({component: model}, folder)
-    return ort.InferenceSession(
-        folder / component_files.graph_file(component), options, providers=["CPUExecutionProvider"]
-    )
+    return open_component(folder, component, as_written=True)

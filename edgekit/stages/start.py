@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime as ort
 
 from edgekit.spec.parity import Check
 from edgekit.spec.provider import CPU
 from edgekit.stages import component_files, decode_feeds
 from edgekit.stages.calibrate import Calibration
+from edgekit.stages.inner_session import open_component
 from edgekit.stages.moments import Moments
 from edgekit.stages.outliers import split_outliers
 from edgekit.stages.products import Matrix
@@ -76,7 +76,7 @@ class Start:
         """The largest difference between answers of graphs in another folder and these, as a share of the largest."""
         worst = 0.0
         for name, batches in self.feeds.items():
-            ours, theirs = (_session(where / component_files.graph_file(name)) for where in (self.folder, folder))
+            ours, theirs = (open_component(where, name) for where in (self.folder, folder))
             for feeds in batches[:COMPARED_INPUTS]:
                 for exact, found in zip(ours.run(None, dict(feeds)), theirs.run(None, dict(feeds)), strict=True):
                     worst = max(worst, _off(exact, found))
@@ -101,12 +101,6 @@ class Smoothed:
     def check(self) -> Check:
         """Whether smoothing changed no answer."""
         return Check("smoothed graph off the original", self.off, OFF_MAX, self.off <= OFF_MAX)
-
-
-def _session(path: Path) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _off(exact: Matrix, found: Matrix) -> float:

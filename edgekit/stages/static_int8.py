@@ -14,10 +14,10 @@ from typing import Final
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
 
 from edgekit.errors import ExportError
 from edgekit.stages import component_files
+from edgekit.stages.inner_session import open_component
 from edgekit.stages.products import Matrix, constant, drop_unused_initializers, initializer, shared_initializer
 from edgekit.stages.quantize import QUANTIZED, SCALE, symmetric
 from edgekit.stages.reference import Feeds
@@ -64,11 +64,7 @@ def activation_scales(model: ir.Model, component: str, batches: Sequence[Feeds],
     model.graph.outputs[:] = inner
     component_files.save({component: model}, work)
     model.graph.outputs[:] = kept
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(
-        work / component_files.graph_file(component), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_component(work, component)
     names = [value.name or "" for value in inner]
     counts = {name: np.zeros(_BINS) for name in watched}
     largest = dict.fromkeys(watched, 0.0)

@@ -18,8 +18,8 @@ from typing import IO, Final
 
 from edgekit import catalog
 from edgekit.errors import CheckpointError, OutputError
-from edgekit.spec.cache import cache_folder
 from edgekit.spec.model import ModelCard, Trained
+from edgekit.spec.user_folders import cache_folder
 
 FINISHED: Final = "training.json"  # the last file the training code writes
 CALIBRATION: Final = "calibration.jsonl"

@@ -15,8 +15,8 @@ from edgekit.portability.asked import Asked
 from edgekit.portability.proving import prove_asked
 from edgekit.portability.qemu import CPUS, Cpu, Qemu
 from edgekit.runtime.host import detect_host
-from edgekit.spec.cache import cache_folder
 from edgekit.spec.progress import Silent
+from edgekit.spec.user_folders import cache_folder
 from tests.unit.tiny_model import FOLDER, model_bytes, plain_variant, write_tiny_model
 
 from .bundles import write_int8

@@ -16,9 +16,10 @@ from edgekit.errors import HostError, IntegrityError, OutputError, ParityError, 
 from edgekit.runtime import installing, load, pipeline, trying
 from edgekit.runtime.golden import Golden, write_golden
 from edgekit.runtime.host import Host
-from edgekit.runtime.installing import check_fit, install, prove, store_folder
+from edgekit.runtime.installing import check_fit, install, prove
 from edgekit.runtime.memory import available_bytes
 from edgekit.runtime.model import SelfTest
+from edgekit.spec.user_folders import store_folder
 
 from ..unit.tiny_model import DIMENSION, expected, tiny_manifest, write_tiny_model  # noqa: TID252
 from .scenarios import seen

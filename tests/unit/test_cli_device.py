@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from edgekit import runtime
-from edgekit.cli import main
 from edgekit.errors import HostError
 from edgekit.runtime.embedding import Embedder
 from edgekit.runtime.golden import Golden
@@ -51,19 +50,6 @@ def model(monkeypatch):
 
     monkeypatch.setattr(runtime, "load", load)
     return made
-
-
-@pytest.fixture
-def call(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TERM", "dumb")
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def feed(monkeypatch, data: bytes) -> None:

@@ -1,0 +1,25 @@
+"""Running a graph in the making: on the CPU, without ONNX Runtime's warnings, which would be about our own passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime as ort
+
+from edgekit.stages import component_files
+
+
+def open_component(folder: Path, component: str, *, as_written: bool = False) -> ort.InferenceSession:
+    """A session on one component's graph.
+
+    Args:
+        folder: Of the graphs.
+        component: Which of them.
+        as_written: Whether ONNX Runtime leaves the graph as it is, so that every inner value exists.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if as_written:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    path = folder / component_files.graph_file(component)
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
