@@ -38,16 +38,28 @@ class Calibration:
 
     @cached_property
     def bounds(self) -> Mapping[str, Bounds]:
-        """The least and the largest value per channel at every product's input, by value name."""
-        bounds: dict[str, Bounds] = {}
+        """What each channel holds at every product's input, by value name.
+
+        Halfway between what it reaches over one input on average and over all of them: a dynamic range is taken from
+        one call, whose inputs are few, so a value that one input in hundreds has says little about the others' step.
+        """
+        extremes: dict[str, Bounds] = {}
+        sums: dict[str, Bounds] = {}
         for activations in self._activations(self._batches):
             for name, value in activations.items():
                 rows = value.reshape(-1, value.shape[-1])
                 low, high = rows.min(axis=0), rows.max(axis=0)
-                if name in bounds:
-                    low, high = np.minimum(bounds[name][0], low), np.maximum(bounds[name][1], high)
-                bounds[name] = low, high
-        return bounds
+                if name in extremes:
+                    sums[name] = sums[name][0] + low, sums[name][1] + high
+                    low, high = np.minimum(extremes[name][0], low), np.maximum(extremes[name][1], high)
+                else:
+                    sums[name] = low, high
+                extremes[name] = low, high
+        count = len(self._batches)
+        return {
+            name: ((low + sums[name][0] / count) / 2, (high + sums[name][1] / count) / 2)
+            for name, (low, high) in extremes.items()
+        }
 
     @cached_property
     def sensitive(self) -> Sequence[str]:

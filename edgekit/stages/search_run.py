@@ -60,7 +60,8 @@ def _predict(start: Start) -> predicted_gain.Prediction | None:
     if len(start.feeds) != 1:
         return None
     ((component, batches),) = start.feeds.items()
-    return predicted_gain.predict(start.folder, component, batches[0]) if batches else None
+    longest = max(batches, key=lambda feeds: sum(array.size for array in feeds.values()), default=None)
+    return predicted_gain.predict(start.folder, component, longest) if longest else None
 
 
 def _timed(bench: Bench, found: Sequence[search.Candidate]) -> list[search.Candidate]:

@@ -82,6 +82,15 @@ def test_no_answer_changes_and_no_multiplication_is_added(tmp_path, residual, bi
     assert kinds(model).count("LayerNormalization") == (2 if residual else 1)
 
 
+def test_a_bound_is_halfway_between_what_inputs_reach_on_average_and_in_all(tmp_path):
+    feeds = texts(8)
+    normed = [bounds(layer(), tmp_path / str(place), [one])["normed"] for place, one in enumerate(feeds)]
+    for side, farthest in ((0, np.min), (1, np.max)):
+        each = np.stack([one[side] for one in normed])
+        found = bounds(layer(), tmp_path / "all", feeds)["normed"][side]
+        assert np.allclose(found, (each.mean(axis=0) + farthest(each, axis=0)) / 2, atol=1e-5)
+
+
 def test_channels_come_to_lie_around_zero_where_that_costs_nothing(tmp_path):
     feeds, model = texts(), layer()
     before = bounds(layer(), tmp_path / "before", feeds)
