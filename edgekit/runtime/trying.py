@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
-import threading
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from edgekit.errors import EdgekitError, HostError, IntegrityError, ParityError
+from edgekit.runtime import limited_child
+from edgekit.runtime.limited_child import ChildError
 from edgekit.runtime.model import SelfTest
 from edgekit.spec.reader import Table, parse_json
 
 TIME_LIMIT_S: Final = 120.0
 MEMORY_LIMIT_BYTES: Final = 2 << 30
 
-_MAX_ANSWER_BYTES: Final = 1 << 16
 _ERRORS: Final[dict[str, type[EdgekitError]]] = {
     error.kind: error for error in (HostError, IntegrityError, ParityError)
 }
-# The parent's own search path, and nothing from the folder it happens to stand in (-P).
-_START: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from edgekit.runtime.trying import answer; answer(sys.argv[2], int(sys.argv[3]))"
-)
 
 
 def try_out(
@@ -47,51 +39,27 @@ def try_out(
         IntegrityError: The bundle is not what its manifest lists.
         HostError: This host cannot run it; the child crashed, or went over a limit.
     """
-    arguments = [json.dumps(sys.path), str(folder), str(memory_limit_bytes)]
-    environment = {**os.environ, "MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"}  # few reservations to limit
     try:
-        child = subprocess.Popen(  # noqa: S603 - this very Python
-            [sys.executable, "-P", "-c", _START, *arguments],
-            stdin=subprocess.PIPE,  # its end tells the child that nobody waits for it any more
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
+        data = limited_child.ask(
+            f"{__name__}:answer",
+            [str(folder)],
+            time_limit_s=time_limit_s,
+            memory_limit_bytes=memory_limit_bytes,
         )
-    except OSError as error:
-        raise HostError(
-            f"the self-test cannot be started: {error.strerror}", hint=f"it is run by {sys.executable}"
-        ) from error
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        child.kill()
-
-    timer = threading.Timer(time_limit_s, end)
-    timer.start()
-    try:
-        with child:
-            data = child.stdout.read(_MAX_ANSWER_BYTES) if child.stdout else b""
-            child.kill()  # whatever it still wanted to do
-    finally:
-        timer.cancel()
-    if late.is_set():
-        raise HostError(f"the self-test took over {time_limit_s:g} s", hint="this device is too slow for the bundle")
-    if not data.endswith(b"\n"):
-        raise HostError(
-            f"the self-test {_ended(child.returncode)}",
-            hint=f"it may take {memory_limit_bytes} bytes of memory; `edgekit verify` on the bundle may tell more",
-        )
+    except ChildError as error:
+        hint = f"it may take {memory_limit_bytes} bytes of memory; `edgekit verify` on the bundle may tell more"
+        if error.late:
+            hint = "this device is too slow for the bundle"
+        elif not error.started:
+            hint = f"it is run by {sys.executable}"
+        raise HostError(f"the self-test {error.how}", hint=hint) from error
     return _read(parse_json(data, "the self-test's answer"))
 
 
-def answer(folder: str, memory_limit_bytes: int) -> None:
-    """What the child does; it writes one JSON object to the standard output it was given."""
-    with os.fdopen(os.dup(1), "wb") as output:
-        os.dup2(2, 1)  # what libraries print is no answer
-        threading.Thread(target=_follow_parent, daemon=True).start()
-        _limit(memory_limit_bytes)
-        output.write(json.dumps(_try(folder)).encode() + b"\n")
+def answer(arguments: Sequence[str], write: Callable[[Any], None]) -> None:
+    """What the child does."""
+    (folder,) = arguments
+    write(_try(folder))
 
 
 def _try(folder: str) -> dict[str, Any]:
@@ -132,27 +100,3 @@ def _read(table: Table) -> SelfTest:
             hint="this onnxruntime or CPU computes differently; export again on or for this machine",
         )
     return result
-
-
-def _follow_parent() -> None:
-    # The parent holds the other end and writes nothing: the end comes when the parent is gone.
-    os.read(0, 1)
-    os._exit(1)
-
-
-def _limit(memory_bytes: int) -> None:
-    try:
-        resource = import_module("resource")
-    except ImportError:
-        return  # Windows
-    try:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ValueError, OSError):
-        return  # a lower limit is in force already, or the system takes none
-
-
-def _ended(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code} and no answer"
-    return f"crashed (signal {-code})"

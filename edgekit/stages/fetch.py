@@ -1,7 +1,8 @@
 """Fetch: from what the user named to a folder that holds a checkpoint edgekit is willing to read.
 
 Nothing of the checkpoint is executed: weights are safetensors, and a config that asks for its own
-code is refused. A pickle is read only when asked for, in a child process (:mod:`.pickles`).
+code is refused; what parses its files meets them in a child process first (:mod:`.inspection`). A
+pickle is read only when asked for, in a child process too (:mod:`.pickles`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from edgekit.spec.manifest import Source
 from edgekit.spec.model import ModelCard, Published, Trained
 from edgekit.spec.reader import nearest, parse_json
 from edgekit.stages import train
+from edgekit.stages.inspection import inspect
 
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _HUB_FILES: Final = ["*.json", "*.txt", "*.model", "*.safetensors", "README.md"]
@@ -155,6 +157,8 @@ def _read(
         architecture=str(architectures[0]),
         weights_sha256=digest,
     )
+    if card is None:  # edgekit's own are pinned by digest or made here
+        inspect(folder, config)
     name = card.name if card else re.sub(r"[^A-Za-z0-9._+-]", "-", source_name.rpartition("/")[2]).lstrip("._+-")
     return Checkpoint(folder, name or "model", source, config, card)
 
@@ -180,7 +184,7 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 
 def _weight_files(folder: Path, *, allow_pickle: bool) -> list[Path]:
-    found = sorted(folder.glob("*.safetensors"))
+    found = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
     if found:
         return found
     pickles = sorted(path for path in folder.iterdir() if path.suffix in PICKLES and path.is_file())

@@ -13,7 +13,7 @@ from edgekit.bundle.store.collecting import collect
 from edgekit.bundle.store.store import Store
 from edgekit.cli import main
 from edgekit.errors import HostError, IntegrityError, OutputError, ParityError, UsageError
-from edgekit.runtime import installing, load, pipeline, trying
+from edgekit.runtime import installing, limited_child, load, pipeline, trying
 from edgekit.runtime.golden import Golden, write_golden
 from edgekit.runtime.host import Host
 from edgekit.runtime.installing import check_fit, install, prove
@@ -85,7 +85,7 @@ CRASHES = {
 @pytest.mark.parametrize("how", CRASHES)
 def test_whatever_the_child_does_the_parent_gets_one_error(models, monkeypatch, how):
     script, message = CRASHES[how]
-    monkeypatch.setattr(trying, "_START", script)
+    monkeypatch.setattr(limited_child, "_START", script)
     with pytest.raises(HostError, match=message):
         trying.try_out(models[1], time_limit_s=0.5 if how == "hung" else 20)
 
@@ -103,7 +103,7 @@ def test_the_child_imports_nothing_from_the_folder_it_stands_in(models, tmp_path
 
 def test_the_child_ends_with_its_parent(tmp_path):
     script = (
-        "import os, sys, threading, time; from edgekit.runtime.trying import _follow_parent; "
+        "import os, sys, threading, time; from edgekit.runtime.limited_child import _follow_parent; "
         "threading.Thread(target=_follow_parent, daemon=True).start(); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, cwd=Path(__file__).parents[2])
@@ -114,7 +114,7 @@ def test_the_child_ends_with_its_parent(tmp_path):
 def test_a_trial_that_crashes_is_tried_three_times_while_the_old_version_answers(store, models, monkeypatch):
     put(store, models[1])
     install(Bundle.open(models[2]), store)
-    monkeypatch.setattr(trying, "_START", "import os; os.abort()")
+    monkeypatch.setattr(limited_child, "_START", "import os; os.abort()")
     for start in (1, 2, 3):
         load("tiny", store=store.root).close()
         assert seen(store)[:4] == (1, 0, 2, start)
@@ -351,7 +351,7 @@ def test_fsck_exits_7_and_repairs(call, models, passing, store):
 
 def test_a_failed_self_test_exits_5_and_a_crash_8(call, models, monkeypatch):
     assert call("install", models[3])[0] == 5
-    monkeypatch.setattr(trying, "_START", "import os; os.abort()")
+    monkeypatch.setattr(limited_child, "_START", "import os; os.abort()")
     code, _, err = call("install", models[1])
     assert code == 8
     assert "crashed" in err
