@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from edgekit.cli.inspection import BundleArgument
-from edgekit.cli.run import ThreadsOption, VariantOption
+from edgekit.cli.installing import StoreOption
+from edgekit.cli.run import OpenedArgument, ThreadsOption, VariantOption
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 
 if TYPE_CHECKING:
@@ -24,15 +23,16 @@ ASKED_ONCE: Final = 10  # rounds that one long workload stands for
 
 def bench(  # noqa: PLR0913 - each is an option of the command
     context: typer.Context,
-    bundle: BundleArgument,
+    bundle: OpenedArgument,
     *,
     against: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(metavar="BUNDLE", help="Another bundle to time in turns with it. May be given again."),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="Calls per shape and bundle.")] = 100,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
+    store: StoreOption = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -41,8 +41,8 @@ def bench(  # noqa: PLR0913 - each is an option of the command
     from edgekit.runtime.host import usable_threads
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
-    models = [load(bundle, variant=variant, threads=threads)]
-    models += [load(other, threads=threads) for other in against or ()]
+    models = [load(bundle, variant=variant, threads=threads, store=store)]
+    models += [load(other, threads=threads, store=store) for other in against or ()]
     contestants = dict(zip(_labels(models), models, strict=True))
     results = _timed(contestants, rounds, screen)
     used = threads or usable_threads()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit.cli.asking import ask, read_options, show, stream
-from edgekit.cli.inspection import BundleArgument
+from edgekit.cli.installing import StoreOption
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.cli.signing import AllowUnsignedFlag, TrustOption, trusting
 from edgekit.errors import DataError, OutputError, UsageError
@@ -30,6 +30,12 @@ ThreadsOption = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="Threads; what this process may use otherwise.", show_default=False),
 ]
+OpenedArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="BUNDLE", help="The bundle: its folder, a packed file, or an installed one's name.", show_default=False
+    ),
+]
 STDIN = "-"
 ROWS_SHOWN = 20
 SIMILARITIES_SHOWN = 8
@@ -37,7 +43,7 @@ SIMILARITIES_SHOWN = 8
 
 def run(  # noqa: PLR0913 - each is an option of the command
     context: typer.Context,
-    bundle: BundleArgument,
+    bundle: OpenedArgument,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -73,6 +79,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     ] = None,
     variant: VariantOption = None,
     threads: ThreadsOption = None,
+    store: StoreOption = None,
     trust: TrustOption = None,
     allow_unsigned: AllowUnsignedFlag = False,
     as_json: JsonFlag = False,
@@ -86,9 +93,9 @@ def run(  # noqa: PLR0913 - each is an option of the command
 
     asked = trusting(trust, allow_unsigned=allow_unsigned)
     if task:
-        model = pipeline(task, bundle, variant=variant, threads=threads, **asked)
+        model = pipeline(task, bundle, variant=variant, threads=threads, store=store, **asked)
     else:
-        model = load(bundle, variant=variant, threads=threads, **asked)
+        model = load(bundle, variant=variant, threads=threads, store=store, **asked)
     if isinstance(model, Embedder):
         if chosen:
             raise UsageError(

@@ -349,6 +349,17 @@ def test_fsck_exits_7_and_repairs(call, models, passing, store):
     assert call("fsck")[0] == 0
 
 
+def test_run_and_bench_take_an_installed_name(call, models):
+    assert call("install", models[1])[0] == 0
+    code, out, _ = call("run", "tiny", "word1 word2", "--json")
+    assert code == 0
+    assert len(json.loads(out)["embeddings"][0]) == 8
+    assert call("bench", "tiny", "--rounds", "1", "--json")[0] == 0
+    code, _, err = call("run", "nonesuch", "word1")
+    assert code == 2
+    assert "nonesuch" in err
+
+
 def test_a_failed_self_test_exits_5_and_a_crash_8(call, models, monkeypatch):
     assert call("install", models[3])[0] == 5
     monkeypatch.setattr(limited_child, "_START", "import os; os.abort()")

@@ -44,7 +44,7 @@ class StandIn(Embedder):
 def model(monkeypatch):
     made = StandIn()
 
-    def load(path, variant=None, threads=None):
+    def load(path, variant=None, threads=None, store=None):
         made.loads.append((str(path), variant, threads))
         return made
 
@@ -153,7 +153,7 @@ def test_verify_of_a_changed_file_exits_7_and_loads_nothing(call, model, tmp_pat
 
 
 def test_verify_on_the_wrong_host_exits_8(call, tmp_path, monkeypatch):
-    def load(path, variant=None, threads=None):
+    def load(path, variant=None, threads=None, store=None):
         raise HostError("no variant fits", hint="export for this machine")
 
     monkeypatch.setattr(runtime, "load", load)
