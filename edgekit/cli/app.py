@@ -18,6 +18,7 @@ from edgekit.cli.records import models, targets
 from edgekit.cli.report import report
 from edgekit.cli.run import run
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.serve import serve
 from edgekit.cli.signing import sign
 from edgekit.cli.store import fsck, gc, list_installed
 from edgekit.cli.verify import verify
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command(rich_help_panel=MAKE, short_help="Make a bundle, and prove it.")(export)
 app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was proved.")(inspect)
 app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
+app.command(rich_help_panel=USE, short_help="Answer over HTTP with one bundle or several.")(serve)
 app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against another.")(bench)
 app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
 app.command(rich_help_panel=USE, short_help="Check a bundle against the one before it; for CI.")(check)

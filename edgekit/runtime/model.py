@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -16,6 +17,7 @@ from edgekit.runtime.opened import Opened
 if TYPE_CHECKING:
     from edgekit.bundle.store.locks import Lock
     from edgekit.runtime.golden import Golden
+    from edgekit.runtime.text import TokenCounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,23 @@ class Model(ABC):
         worst = min(agreement(case.expected, self.raw([case.input])[0]) for case in cases)
         bound = self.variant.self_test_min
         return SelfTest(len(cases), worst, bound, worst >= bound, time.perf_counter() - began)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, special ones included and none dropped: what a service holds against its limit.
+
+        Raises:
+            InputError: It is no text, or holds a lone surrogate.
+            IntegrityError: The bundle reads no text, or its tokenizer is not what the manifest lists.
+        """
+        return self._counter.count(text)
+
+    @cached_property
+    def _counter(self) -> TokenCounter:
+        from edgekit.runtime.text import TokenCounter  # only who asks for it pays for a second tokenizer
+        from edgekit.spec.settings.text import TextSettings
+
+        settings = self._opened.section(TextSettings)
+        return TokenCounter(self._opened.read(settings.tokenizer), settings)
 
     def hold(self, lease: Lock) -> None:
         """Keep an installed version's files from being removed until the model is closed, or collected."""

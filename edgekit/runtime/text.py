@@ -133,6 +133,35 @@ class TextEncoder:
         return guarded(lambda: self._tokenizer.encode(text, add_special_tokens=special), InputError, f"text {index}")
 
 
+class TokenCounter:
+    """Counts the tokens of whole texts, special ones included, whatever the model would cut.
+
+    Args:
+        data: The verified bytes of ``tokenizer.json``.
+        settings: The manifest's.
+
+    Raises:
+        IntegrityError: It is no tokenizer.
+    """
+
+    def __init__(self, data: bytes | bytearray | memoryview, settings: TextSettings) -> None:
+        # Not at the top: importing this module stays cheap for programs that only read a bundle.
+        from tokenizers import Tokenizer
+
+        self._tokenizer = guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+
+    def count(self, text: str) -> int:
+        """Tokens of a text.
+
+        Raises:
+            InputError: It is no text, or holds a lone surrogate.
+        """
+        whole = checked_text("text", text)
+        return len(guarded(lambda: self._tokenizer.encode(whole), InputError, "text").ids)
+
+
 def checked_text(name: str, text: Any, longest: int | None = None) -> str:
     """A text that tokenizers can read: a ``str`` without lone surrogates.
 

@@ -20,6 +20,7 @@ PARTS = {
     "runtime": {"errors", "spec", "bundle"},
     "stages": {"errors", "spec", "bundle", "runtime", "catalog"},
     "registry": {"errors", "spec", "bundle"},
+    "serve": {"errors", "spec", "bundle", "runtime"},
     "portability": {"errors", "spec", "bundle", "runtime", "catalog"},
     "checks": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
     "report": {"errors", "spec", "bundle", "runtime", "checks"},
@@ -36,6 +37,7 @@ PARTS = {
         "report",
         "pipeline",
         "registry",
+        "serve",
     },
 }
 BUILD = {
@@ -50,6 +52,7 @@ THIRD_PARTY = {
     "runtime": {"PIL", "jinja2", "numpy", "onnxruntime", "tokenizers"},  # PIL and jinja2 where asked for, not before
     "stages": BUILD,
     "registry": {"httpx2", "huggingface_hub"},
+    "serve": {"PIL", "prometheus_client", "pydantic", "pydantic_core", "starlette", "typing_extensions", "uvicorn"},
     "portability": {"numpy", "onnx", "onnxruntime"},
     "checks": {"numpy"},
     "report": {"jinja2", "markupsafe", "pygal"},
@@ -114,6 +117,9 @@ def test_imports_go_one_way(path):
         ("checks", "from edgekit import pipeline"),
         ("catalog", "import edgekit.runtime.host"),
         ("registry", "from edgekit.runtime import load"),
+        ("serve", "import torch"),
+        ("serve", "from edgekit.stages.fetch import fetch"),
+        ("runtime", "from edgekit.serve.lane import Lane"),
     ],
 )
 def test_a_wrong_import_is_found(part, source):

@@ -1,0 +1,51 @@
+"""Whether batches are faster for a bundle on this machine: measured before the service starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final
+
+SIZES: Final = (1, 4, 16)
+WORTH_IT: Final = 1.1  # what a batch must gain, or answers wait for others for nothing
+ROUNDS: Final = 5
+LIMIT_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What batches gave.
+
+    Attributes:
+        batch: Inputs that are best asked together; 1 where that gains less than :data:`WORTH_IT`.
+        by_size: For each size, how many times as many inputs a second as one by one; empty where nothing was measured.
+    """
+
+    batch: int
+    by_size: Mapping[int, float]
+
+
+def measure(ask: Callable[[Sequence[Any], int], Any], one: Any, clock: Callable[[], float] = time.perf_counter) -> Gain:
+    """Ask the same inputs in batches of several sizes, which take turns.
+
+    Args:
+        ask: Asks inputs in batches of a size.
+        one: An input.
+        clock: Seconds.
+    """
+    inputs = [one] * max(SIZES)
+    ask(inputs[:1], 1)  # what is made once
+    took: dict[int, list[float]] = {size: [] for size in SIZES}
+    began = clock()
+    for _ in range(ROUNDS):
+        for size in SIZES:
+            start = clock()
+            ask(inputs, size)
+            took[size].append(clock() - start)
+        if clock() - began > LIMIT_S:
+            break
+    by_size = {size: round(median(took[1]) / max(median(times), 1e-9), 2) for size, times in took.items()}
+    best = max(SIZES, key=lambda size: by_size[size])
+    return Gain(best if by_size[best] >= WORTH_IT else 1, by_size)

@@ -1,0 +1,1 @@
+"""Requests and answers of every task, typed: what OpenAPI shows and what is checked."""

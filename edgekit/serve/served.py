@@ -1,0 +1,196 @@
+"""The bundles of a service: opened, warmed up, each with its lane."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgekit.errors import HostError, UsageError
+from edgekit.serve import gain
+from edgekit.serve.asking import IMAGE, TaskRoute
+from edgekit.serve.lane import Lane
+from edgekit.serve.routes import routes_of
+from edgekit.spec.reader import nearest
+
+if TYPE_CHECKING:
+    from edgekit.runtime import Model
+
+_NAMED: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
+_OWN: Final = frozenset({"batch_size"})  # the service's to choose
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A bundle to serve.
+
+    Attributes:
+        path: Its folder, packed file, or the name of an installed one.
+        name: What requests call it; its own name where empty.
+        task: What it is used for; its own task where empty.
+    """
+
+    path: str
+    name: str = ""
+    task: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Wanted:
+        """``NAME=PATH``, or a path alone."""
+        match = _NAMED.fullmatch(text)
+        return cls(text) if match is None or Path(text).exists() else cls(match[2], match[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a bundle is asked.
+
+    Attributes:
+        calls: Calls at a time.
+        max_batch: Inputs of several requests that share a call; None measures what is faster.
+        wait_s: How long a request may be held back until others join it.
+        queue_s: How long it may wait for its turn.
+    """
+
+    calls: int = 1
+    max_batch: int | None = None
+    wait_s: float = 0.0
+    queue_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A bundle that answers.
+
+    Attributes:
+        name: What requests call it.
+        task: What it is used for.
+        model: The open bundle.
+        lane: Its queue.
+        gain: What batches gave; None where it was not measured.
+        routes: Where it answers.
+    """
+
+    name: str
+    task: str
+    model: Model
+    lane: Lane
+    gain: gain.Gain | None
+    routes: tuple[TaskRoute, ...]
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse options that another model of the task has and this one has not.
+
+        Raises:
+            UsageError: Naming the option.
+        """
+        known = [name for name in inspect.signature(self.model.__call__).parameters if name not in _OWN]
+        for name in options:
+            if name not in known:
+                raise UsageError(f"parameters.{name}: {self.name} has no such option", hint=nearest(name, tuple(known)))
+
+    def document(self) -> dict[str, Any]:
+        """What there is to know about it, as JSON."""
+        manifest = self.model.manifest
+        return {
+            "name": self.name,
+            "bundle": manifest.name,
+            "version": manifest.version,
+            "release": manifest.release,
+            "task": self.task,
+            "routes": [route.path for route in self.routes],
+            "variant": self.model.variant.name,
+            "precision": self.model.variant.precision,
+            "parity": self.model.variant.parity,
+            "signature": self.model.standing.state,
+            "license": manifest.source.license,
+            "max_batch": self.lane.max_batch,
+        }
+
+    def close(self) -> None:
+        """End the threads and give the memory back."""
+        self.lane.close()
+        self.model.close()
+
+
+def open_all(
+    wanted: Sequence[Wanted],
+    opener: Callable[[Wanted], Model],
+    pace: Pace,
+    watch: Callable[[str, int, float], None],
+) -> list[Served]:
+    """Open bundles and begin their lanes.
+
+    Args:
+        wanted: The bundles.
+        opener: Opens one.
+        pace: Of every lane.
+        watch: Told of each call: name, inputs, seconds.
+
+    Raises:
+        UsageError: Two have one name.
+        EdgekitError: What opening one raised.
+    """
+    served: list[Served] = []
+    try:
+        for one in wanted:
+            served.append(_open(one, opener, pace, watch, [other.name for other in served]))
+    except BaseException:
+        for other in served:
+            other.close()
+        raise
+    return served
+
+
+def _open(
+    wanted: Wanted,
+    opener: Callable[[Wanted], Model],
+    pace: Pace,
+    watch: Callable[[str, int, float], None],
+    taken: Sequence[str],
+) -> Served:
+    model = opener(wanted)
+    try:
+        name = _free_name(wanted.name or model.manifest.name, taken)
+        task = wanted.task or model.manifest.task
+        routes = routes_of(task)
+        if any(route.media == IMAGE for route in routes):
+            _need_pillow()
+        measured = _measured(model) if pace.max_batch is None else None
+        batch = pace.max_batch or (measured.batch if measured else 1)
+    except BaseException:
+        model.close()
+        raise
+    lane = Lane(
+        name,
+        calls=pace.calls,
+        max_batch=batch,
+        wait_s=pace.wait_s,
+        queue_s=pace.queue_s,
+        watch=lambda inputs, seconds: watch(name, inputs, seconds),
+    )
+    return Served(name, task, model, lane, measured, routes)
+
+
+def _free_name(name: str, taken: Sequence[str]) -> str:
+    if name in taken:
+        raise UsageError(f"two bundles are called {name!r}", hint="name them: NAME=PATH")
+    return name
+
+
+def _measured(model: Model) -> gain.Gain:
+    """What batches of the bundle's first golden input gain."""
+    one = model.golden()[0].input
+    return gain.measure(lambda inputs, size: model.raw(inputs, batch_size=size), one)
+
+
+def _need_pillow() -> None:
+    try:
+        import PIL  # noqa: F401 - to fail before the first request does
+    except ImportError as error:
+        raise HostError(
+            "images come as files, and Pillow is not installed", hint="pip install 'edgekit[serve,image]'"
+        ) from error
