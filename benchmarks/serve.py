@@ -77,7 +77,7 @@ def figures(bundle: str, model: Embedder, rounds: int, threads: int) -> None:
             throughput(port, model, texts, tokens, max(3, rounds // 3))
 
 
-def overhead(port: int, pid: int, model: Embedder, text: str, tokens: int, rounds: int) -> None:  # noqa: PLR0913
+def overhead(port: int, pid: int, model: Embedder, text: str, tokens: int, rounds: int) -> None:
     """Median time of a request at one client less that of the bare call, and the same of CPU time.
 
     CPU time is what neighbours on the machine change least.
@@ -119,7 +119,8 @@ def throughput(port: int, model: Embedder, texts: list[str], tokens: int, rounds
         ratios.append(served[-1] / bare[-1])
     print(
         f"{CLIENTS} clients, {tokens:3} tokens: runtime {statistics.median(bare):.0f}/s in batches of {len(texts)}, "
-        f"service {statistics.median(served):.0f}/s, ratio {statistics.median(ratios):.2f} (middle half {_middle(ratios)})"
+        f"service {statistics.median(served):.0f}/s, ratio {statistics.median(ratios):.2f} "
+        f"(middle half {_middle(ratios)})"
     )
 
 

@@ -105,6 +105,8 @@ class PairEncoder:
                 )
         pieces = [self._pieces(item) for item in texts]
         frame = self._pair if len(pieces) == 2 else self._single
+        if max_length is not None and limit <= frame.added:
+            raise UsageError(f"max_length {limit}: leaves no room beside {frame.added} special tokens")
         kept = len(pieces[0]) if len(pieces) == 2 else 0
         room = self._room(frame, limit) - kept
         if room < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -127,7 +127,7 @@ class Answering:
         return _Stream(body, self._in_flight)
 
     async def _events(
-        self, request: HttpRequest, served: Served, pieces: Iterator[str], first: str | None
+        self, request: HttpRequest, served: Served, pieces: Generator[str, None, None], first: str | None
     ) -> AsyncIterator[bytes]:
         written: list[str] = []
         piece = first
@@ -142,6 +142,8 @@ class Answering:
             kind = status_of(error)[1]
             request.scope["failure"] = kind
             yield event("error", as_failure(error, kind, request.scope["request_id"]))
+        finally:
+            served.lane.later(pieces.close)  # whoever left early leaves a cache behind
 
     @property
     def _key(self) -> str:

@@ -111,6 +111,14 @@ class Lane:
         result: _Result = await job.future
         return result
 
+    def later(self, call: Callable[[], None]) -> None:
+        """Call something in one of the threads, in its turn, without waiting for it: to clean up."""
+        with self._changed:
+            if not self._closed:
+                future = asyncio.get_running_loop().create_future()
+                self._jobs.append(_Job(call, None, [], {}, None, future))
+                self._changed.notify()
+
     def close(self) -> None:
         """Let the threads end; what still waits is not done any more."""
         with self._changed:
@@ -133,6 +141,7 @@ class Lane:
             settled: list[_Settled] = [(job, None, self._late()) for job in late]
             settled += self._do([job for job in jobs if job not in late and not job.future.cancelled()])
             _hand_back(settled)
+            del jobs, late, settled  # or the last request's memory is held until the next one comes
 
     def _take(self) -> list[_Job]:
         """The next job, with those that may share its call; none when closed."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -26,11 +27,13 @@ class Running:
     Attributes:
         port: Its port.
         service: Itself.
+        server: What runs it.
         client: An HTTP client of it.
     """
 
-    def __init__(self, made, port):
+    def __init__(self, made, port, server):
         self.service = made
+        self.server = server
         self.port = port
         self.client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE_S)
 
@@ -65,7 +68,7 @@ def running(bundles, *, limits=None, max_batch=None, calls=1, wait_s=0.0, tasks=
         port = listening.getsockname()[1]
         thread = threading.Thread(target=lambda: server.run(sockets=[listening]))
         thread.start()
-        answers = Running(made, port)
+        answers = Running(made, port, server)
         try:
             yield answers
         finally:
@@ -123,6 +126,15 @@ def process(*arguments):
             made.process.wait()
         made.process.stdout.close()
         made.process.stderr.close()
+
+
+def accepts(port):
+    """Whether anybody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def eventually(check, seconds=PATIENCE_S):

@@ -41,6 +41,7 @@ WRONG = [
     ("text-classification", []),
     ("question-answering", {"inputs": QA | {"question": ""}}),
     ("question-answering", {"inputs": QA, "parameters": {"max_seq_len": 9999}}),
+    ("question-answering", {"inputs": QA, "parameters": {"max_seq_len": 2}}),
     ("token-classification", {"inputs": "the cat", "parameters": {"stride": 2}}),
     ("token-classification", {"inputs": "a" * 90, "parameters": {"stride": 99, "aggregation_strategy": "simple"}}),
     ("fill-mask", {"inputs": "no mask here"}),
