@@ -10,6 +10,7 @@ import edgekit
 from edgekit.cli.bench import bench
 from edgekit.cli.check import check
 from edgekit.cli.distribution import pull, push
+from edgekit.cli.dockerfile import dockerfile
 from edgekit.cli.export import export
 from edgekit.cli.inspection import inspect
 from edgekit.cli.installing import activate, install, rollback
@@ -47,6 +48,7 @@ app.command(rich_help_panel=SHIP, short_help="Write a bundle into one file.")(pa
 app.command(rich_help_panel=SHIP, short_help="Write a packed bundle's files into a folder.")(unpack)
 app.command(rich_help_panel=SHIP, short_help="Write a bundle into a registry.")(push)
 app.command(rich_help_panel=SHIP, short_help="Read a bundle from a registry.")(pull)
+app.command(rich_help_panel=SHIP, short_help="Write what a container image of a bundle is built from.")(dockerfile)
 app.command(rich_help_panel=DEVICE, short_help="Install a bundle, test it, and make it active.")(install)
 app.command("list", rich_help_panel=DEVICE, short_help="List what is installed.")(list_installed)
 app.command(rich_help_panel=DEVICE, short_help="Make an installed version active.")(activate)
