@@ -14,7 +14,7 @@ from edgekit.errors import EdgekitError, InputError, UsageError
 from edgekit.runtime import load
 
 # Opened once for each container, before the first event: Lambda gives this phase more of the CPU.
-MODEL = load(Path(os.environ.get("EDGEKIT_BUNDLE", "/srv/bundle")))
+MODEL = load(Path(os.environ.get("EDGEKIT_BUNDLE") or Path(__file__).with_name("bundle")))
 
 
 def handler(event, context):  # noqa: ARG001 - Lambda's own signature
