@@ -11,7 +11,8 @@ from typing import Any, Final
 SIZES: Final = (1, 4, 16)
 WORTH_IT: Final = 1.1  # what a batch must gain, or answers wait for others for nothing
 ROUNDS: Final = 5
-LIMIT_S: Final = 3.0
+LIMIT_S: Final = 3.0  # then no further round is begun
+ROUND_S: Final = 20.0  # a round that would take longer is cut down to smaller batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,21 @@ def measure(ask: Callable[[Sequence[Any], int], Any], one: Any, clock: Callable[
         one: An input.
         clock: Seconds.
     """
-    inputs = [one] * max(SIZES)
-    ask(inputs[:1], 1)  # what is made once
-    took: dict[int, list[float]] = {size: [] for size in SIZES}
+    ask([one], 1)  # what is made once
+    began = clock()
+    ask([one], 1)
+    alone_s = clock() - began
+    sizes = [size for size in SIZES if size == 1 or size * len(SIZES) * alone_s <= ROUND_S]
+    inputs = [one] * max(sizes)
+    took: dict[int, list[float]] = {size: [] for size in sizes}
     began = clock()
     for _ in range(ROUNDS):
-        for size in SIZES:
+        for size in sizes:
             start = clock()
             ask(inputs, size)
             took[size].append(clock() - start)
         if clock() - began > LIMIT_S:
             break
     by_size = {size: round(median(took[1]) / max(median(times), 1e-9), 2) for size, times in took.items()}
-    best = max(SIZES, key=lambda size: by_size[size])
+    best = max(sizes, key=lambda size: by_size[size])
     return Gain(best if by_size[best] >= WORTH_IT else 1, by_size)

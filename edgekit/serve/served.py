@@ -72,6 +72,7 @@ class Served:
         lane: Its queue.
         gain: What batches gave; None where it was not measured.
         routes: Where it answers.
+        options: What its calls can be told.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Served:
     lane: Lane
     gain: gain.Gain | None
     routes: tuple[TaskRoute, ...]
+    options: tuple[str, ...]
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Refuse options that another model of the task has and this one has not.
@@ -87,10 +89,9 @@ class Served:
         Raises:
             UsageError: Naming the option.
         """
-        known = [name for name in inspect.signature(self.model.__call__).parameters if name not in _OWN]
         for name in options:
-            if name not in known:
-                raise UsageError(f"parameters.{name}: {self.name} has no such option", hint=nearest(name, tuple(known)))
+            if name not in self.options:
+                raise UsageError(f"parameters.{name}: {self.name} has no such option", hint=nearest(name, self.options))
 
     def document(self) -> dict[str, Any]:
         """What there is to know about it, as JSON."""
@@ -172,7 +173,8 @@ def _open(
         queue_s=pace.queue_s,
         watch=lambda inputs, seconds: watch(name, inputs, seconds),
     )
-    return Served(name, task, model, lane, measured, routes)
+    options = tuple(name for name in inspect.signature(model.__call__).parameters if name not in _OWN)
+    return Served(name, task, model, lane, measured, routes, options)
 
 
 def _free_name(name: str, taken: Sequence[str]) -> str:

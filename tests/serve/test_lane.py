@@ -130,10 +130,22 @@ def test_batches_are_used_where_they_measure_faster(costs, batch):
     def ask(inputs, size):
         now[0] += costs[size] * len(inputs)
 
-    found = measure(ask, "input", lambda: now[0])
+    found = measure(ask, "input", lambda: now[0] / 1000)
     assert found.batch == batch
     assert isinstance(found, Gain)
     assert found.by_size[16] == pytest.approx(1 / costs[16], abs=0.01)
+
+
+def test_a_slow_model_is_not_asked_for_minutes_before_it_serves():
+    now, asked = [0.0], []
+
+    def ask(inputs, size):
+        asked.append(len(inputs))
+        now[0] += 1.5 * len(inputs) / size
+
+    assert measure(ask, "input", lambda: now[0]).batch == 4
+    assert now[0] < 20
+    assert measure(lambda inputs, size: now.__setitem__(0, now[0] + 9.0 * len(inputs)), "x", lambda: now[0]).batch == 1
 
 
 def storm(service, connections, count):
@@ -161,7 +173,7 @@ def storm(service, connections, count):
 @pytest.mark.parametrize("max_batch", [1, 16])
 def test_no_answer_is_lost_or_mixed_up_on_200_connections(bundles, max_batch):
     with running({"feature-extraction": bundles["feature-extraction"]}, max_batch=max_batch, calls=2) as service:
-        storm(service, 200, 3000)
+        storm(service, 200, 1500)
 
 
 @pytest.mark.long
