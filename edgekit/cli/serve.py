@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgekit.cli.installing import StoreOption
 from edgekit.cli.run import ThreadsOption, VariantOption
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.cli.signing import AllowUnsignedFlag, TrustOption, trusting
@@ -95,6 +96,7 @@ def serve(  # noqa: PLR0913 - each is an option of the command
     access_log: Annotated[
         bool, typer.Option("--access-log/--no-access-log", help="Write a line for each request.")
     ] = True,
+    store: StoreOption = None,
     trust: TrustOption = None,
     allow_unsigned: AllowUnsignedFlag = False,
     as_json: JsonFlag = False,
@@ -118,7 +120,8 @@ def serve(  # noqa: PLR0913 - each is an option of the command
         in_flight=max_concurrency,
         queue_s=queue_s,
     )
-    chosen: dict[str, Any] = {"variant": variant, "threads": threads} | trusting(trust, allow_unsigned=allow_unsigned)
+    chosen: dict[str, Any] = {"variant": variant, "threads": threads, "store": store}
+    chosen |= trusting(trust, allow_unsigned=allow_unsigned)
 
     def opener(wanted: Wanted) -> Model:
         if wanted.task:

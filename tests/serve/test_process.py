@@ -123,6 +123,14 @@ def test_an_altered_or_unsigned_bundle_is_not_served(start, bundles, tmp_path):
         assert next(line for line in service.log if line["event"] == "bundle")["signature"] == "unsigned"
 
 
+def test_an_installed_bundle_is_served_by_its_name(bundles, tmp_path):
+    store = tmp_path / "store"
+    assert main(["install", str(bundles["feature-extraction"]), "--store", str(store)]) == 0
+    with process("vectors=tiny", "--store", store) as service:
+        (model,) = httpx2.get(f"{service.url}/v1/models", timeout=PATIENCE_S).json()["models"]
+        assert (model["name"], model["bundle"]) == ("vectors", "tiny")
+
+
 def test_without_the_extra_it_says_what_to_install(bundles):
     script = (
         "import sys\n"
