@@ -135,7 +135,9 @@ def serve(  # noqa: PLR0913 - each is an option of the command
             open_all(_wanted(bundles, task or []), opener, pace, metrics.called), limits, metrics, access_log=access_log
         )
         for one in listening_service.served:
-            gained: dict[str, Any] = {"batch_gain": one.gain.by_size} if one.gain else {}
+            gained: dict[str, Any] = (
+                {"batch_gain": one.gain.by_size, "alone_from_characters": one.gain.alone_from} if one.gain else {}
+            )
             log("bundle", **one.document(), **gained)
         run(listening_service, listening, grace_s=grace_s)
 

@@ -18,6 +18,7 @@ from edgekit.serve import uploads
 from edgekit.serve.asking import TaskRoute, runs, texts
 from edgekit.serve.events import event
 from edgekit.serve.failures import RefusedError, as_failure, malformed, status_of
+from edgekit.serve.lane import Ask
 from edgekit.serve.limits import InFlight, Limits, check_runs, check_tokens, may_be_long, read_body
 from edgekit.serve.new_tokens import bounded, draws
 from edgekit.serve.observing import Metrics
@@ -71,9 +72,12 @@ class Answering:
             options = bounded(served.model, options, self._limits.new_tokens)
             if getattr(asked, "stream", False):
                 return await self._stream(request, served, asked, options)
-            alone = draws(served.model, options)
-            key = None if alone else f"{self._route.name} {sorted(options.items())!r}" if options else self._route.name
             ask = partial(self._route.ask, served.model)
+            key: str | None = f"{self._route.name} {sorted(options.items())!r}" if options else self._route.name
+            if draws(served.model, options):
+                key = None
+            elif not self._route.media and served.stands_alone(texts(items)):
+                key, ask = None, partial(_one_by_one, ask)
             answers = await served.lane.ask(ask, items, options, key=key)
             body = self._route.shape(answers, asked.listed()[1], asked)
             return Response(to_json(body, inf_nan_mode="null"), media_type="application/json")
@@ -150,6 +154,10 @@ class Answering:
         return {"summarization": "summary_text", "translation": "translation_text"}.get(
             self._route.name, "generated_text"
         )
+
+
+def _one_by_one(ask: Ask, items: list[Any], options: Mapping[str, Any], _: int) -> Sequence[Any]:
+    return ask(items, options, 1)
 
 
 class _Stream(StreamingResponse):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
@@ -21,11 +21,20 @@ class Gain:
 
     Attributes:
         batch: Inputs that are best asked together; 1 where that gains less than :data:`WORTH_IT`.
-        by_size: For each size, how many times as many inputs a second as one by one; empty where nothing was measured.
+        by_size: For each size, how many times as many inputs a second as one by one.
+        alone_from: Characters of a text from which on it is asked alone, since batches of long texts gain nothing;
+            None where they do, or have no length.
     """
 
     batch: int
     by_size: Mapping[int, float]
+    alone_from: int | None = None
+
+    def also(self, long: Gain, characters: int) -> Gain:
+        """This gain, of a short text, together with that of a long one of so many characters."""
+        if long.by_size.get(self.batch, 1.0) >= WORTH_IT:
+            return self
+        return replace(self, alone_from=characters // 2)
 
 
 def measure(ask: Callable[[Sequence[Any], int], Any], one: Any, clock: Callable[[], float] = time.perf_counter) -> Gain:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgekit.errors import HostError, UsageError
+from edgekit.runtime.workloads import SPECIAL_TOKENS, make_texts
 from edgekit.serve import gain
 from edgekit.serve.asking import IMAGE, TaskRoute
 from edgekit.serve.lane import Lane
 from edgekit.serve.routes import routes_of
 from edgekit.spec.reader import nearest
+from edgekit.spec.settings.generation import GenerationSettings
+from edgekit.spec.settings.text import TextSettings
 
 if TYPE_CHECKING:
     from edgekit.runtime import Model
@@ -92,6 +95,11 @@ class Served:
         for name in options:
             if name not in self.options:
                 raise UsageError(f"parameters.{name}: {self.name} has no such option", hint=nearest(name, self.options))
+
+    def stands_alone(self, texts: Iterable[str]) -> bool:
+        """Whether inputs with such texts are no faster together with others."""
+        limit = self.gain.alone_from if self.gain else None
+        return limit is not None and any(len(text) >= limit for text in texts)
 
     def document(self) -> dict[str, Any]:
         """What there is to know about it, as JSON."""
@@ -184,9 +192,21 @@ def _free_name(name: str, taken: Sequence[str]) -> str:
 
 
 def _measured(model: Model) -> gain.Gain:
-    """What batches of the bundle's first golden input gain."""
+    """What batches of the bundle's first golden input gain, and of a long text where that is one."""
+
+    def ask(inputs: Sequence[Any], size: int) -> None:
+        model.raw(inputs, batch_size=size)
+
     one = model.golden()[0].input
-    return gain.measure(lambda inputs, size: model.raw(inputs, batch_size=size), one)
+    short = gain.measure(ask, one)
+    settings = model.manifest.settings.get(TextSettings.key)
+    if short.batch == 1 or set(one) != {"text"} or not isinstance(settings, TextSettings):
+        return short
+    (words,) = make_texts(1, max(settings.max_length // 2, SPECIAL_TOKENS + 1))
+    long = f"{one['text']} {words}"  # it begins with what the task may look for, such as a mask
+    if len(words) < 2 * len(one["text"]) or GenerationSettings.key in model.manifest.settings:
+        return short
+    return short.also(gain.measure(ask, {"text": long}), len(long))
 
 
 def _need_pillow() -> None:

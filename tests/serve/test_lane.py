@@ -148,6 +148,25 @@ def test_a_slow_model_is_not_asked_for_minutes_before_it_serves():
     assert measure(lambda inputs, size: now.__setitem__(0, now[0] + 9.0 * len(inputs)), "x", lambda: now[0]).batch == 1
 
 
+def test_long_texts_are_asked_alone_where_their_batches_are_no_faster():
+    short = Gain(16, {1: 1.0, 4: 1.5, 16: 1.9})
+    assert short.also(Gain(1, {1: 1.0, 4: 0.9, 16: 0.8}), 600).alone_from == 300
+    assert short.also(Gain(16, {1: 1.0, 4: 1.5, 16: 1.3}), 600).alone_from is None
+    assert short.also(Gain(1, {1: 1.0}), 600).alone_from == 300  # too slow to be measured
+
+
+def test_what_stands_alone_shares_no_call_and_no_batch(bundles):
+    with running({"feature-extraction": bundles["feature-extraction"]}, max_batch=16) as service:
+        (served,) = service.service.served
+        model, asked = served.model, []
+        embed = model.embed
+        model.embed = lambda texts, *, batch_size: asked.append((len(texts), batch_size)) or embed(texts)
+        object.__setattr__(served, "gain", Gain(16, {1: 1.0, 16: 2.0}, alone_from=12))
+        assert service.post("embed", {"inputs": ["word1 word2", "word1"]}).status_code == 200
+        assert service.post("embed", {"inputs": ["word1 word2 word3", "word1"]}).status_code == 200
+        assert asked == [(2, 16), (2, 1)]
+
+
 def storm(service, connections, count):
     """Many requests on many connections, each with the judge that knows its answer."""
     model, words, chosen = (
