@@ -14,7 +14,7 @@ from typing import Final
 import edgekit
 from edgekit.bundle.packing import copy_files
 from edgekit.bundle.reading import Bundle
-from edgekit.bundle.trust import trusted_keys
+from edgekit.bundle.trust import Trust
 from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.reader import nearest
@@ -85,7 +85,7 @@ def write_context(bundle: Bundle, recipe: Recipe, folder: Path) -> list[str]:
 
     Raises:
         OutputError: The folder exists, or cannot be written.
-        IntegrityError: A file of the bundle is not what its manifest lists.
+        IntegrityError: A file of the bundle is not what its manifest lists, or no trusted key signed it.
         InputError: The wheel cannot be read.
         UsageError: The folder of keys holds none.
     """
@@ -154,7 +154,7 @@ def _files(bundle: Bundle, recipe: Recipe) -> Iterator[tuple[str, bytes]]:
     if recipe.kind == "aws-lambda":
         yield "handler.py", _template("handler.py").encode()
     if recipe.trust is not None:
-        trusted_keys(recipe.trust)  # refuses what is none
+        Trust.of(recipe.trust).require(bundle)  # an image that will never open its bundle is of no use
         for path in sorted(recipe.trust.iterdir()):
             if path.suffix in (".pem", ".pub"):
                 yield f"srv/trust/{path.name}", path.read_bytes()

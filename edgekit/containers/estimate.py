@@ -15,6 +15,7 @@ from edgekit.errors import UsageError
 
 # Uncompressed, as their publishers list them; it cannot be looked up without a registry. Other images: unknown.
 BASES_MB: Final = {"python:3.13-slim-bookworm": 130}
+REMOVED: Final = ("huggingface-hub", "hf-xet", "fsspec")  # by the Dockerfile, after it was installed
 LAMBDA_CLIENT_MB: Final = 3
 COMPILED_MB: Final = 15  # what verifying and warming up leave behind, of the modules they import
 
@@ -61,7 +62,7 @@ def estimate(bundle: Bundle, recipe: Recipe) -> Estimate:
         UsageError: The package that reads requirements is missing.
     """
     found, missing = _closure("edgekit", frozenset(recipe.extras(bundle.manifest)))
-    sizes = {name: _size(name) / _MB for name in found if name != "edgekit"} | {"edgekit": _own_size() / _MB}
+    sizes = {name: _size(name) / _MB for name in found - {"edgekit", *REMOVED}} | {"edgekit": _own_size() / _MB}
     if recipe.kind == "aws-lambda":
         sizes["awslambdaric"] = LAMBDA_CLIENT_MB
     ordered = dict(sorted(((name, round(size, 1)) for name, size in sizes.items()), key=lambda item: -item[1]))

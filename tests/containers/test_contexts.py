@@ -97,21 +97,28 @@ def test_the_base_can_be_pinned_by_its_digest(context):
     assert DockerfileParser(str(context("server", base=pinned))).parent_images == [pinned] * 2
 
 
-def test_an_image_can_hold_its_bundle_to_trusted_keys(bundle, tmp_path, context):
-    public = ec.generate_private_key(ec.SECP256R1()).public_key()
-    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+def test_an_image_can_hold_its_bundle_to_trusted_keys(bundle, tmp_path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    public = serialization.PublicFormat.SubjectPublicKeyInfo
     (tmp_path / "trust").mkdir()
-    (tmp_path / "trust/key.pem").write_bytes(pem)
+    (tmp_path / "trust/ours.pem").write_bytes(key.public_key().public_bytes(serialization.Encoding.PEM, public))
     (tmp_path / "trust/notes.txt").write_text("no key")
-    folder = context("server", trust=tmp_path / "trust")
-    assert [path.name for path in (folder / "srv/trust").iterdir()] == ["key.pem"]
+    mine, folder = shutil.copytree(bundle, tmp_path / "mine"), tmp_path / "context"
+    arguments = ["dockerfile", str(mine), "--for", "server", "-o", str(folder), "--trust", str(tmp_path / "trust")]
+    assert main(arguments) == 7  # nobody signed it
+    assert not folder.exists()
+    assert main(["sign", str(mine), "--key", str(tmp_path / "key.pem")]) == 0
+    assert main(arguments) == 0
+    assert [path.name for path in (folder / "srv/trust").iterdir()] == ["ours.pem"]
+    assert (folder / "srv/bundle/model.sig").read_bytes() == (mine / "model.sig").read_bytes()
     assert "ENV EDGEKIT_TRUST=/srv/trust" in (folder / "Dockerfile").read_text("utf-8")
     assert "edgekit[serve,sign]" in (folder / "packages/requirements.txt").read_text("utf-8")
-    shutil.rmtree(tmp_path / "trust")
-    (tmp_path / "trust").mkdir()
-    arguments = ["dockerfile", str(bundle), "--for", "server", "-o", str(tmp_path / "other")]
-    assert main([*arguments, "--trust", str(tmp_path / "trust")]) == 2
-    assert not (tmp_path / "other").exists()
+    (tmp_path / "trust/ours.pem").unlink()
+    shutil.rmtree(folder)
+    assert main(arguments) == 2  # a folder without a key
+    assert not folder.exists()
 
 
 def test_an_altered_bundle_leaves_nothing(bundle, tmp_path):
@@ -137,6 +144,14 @@ def test_what_cannot_be_written_is_an_exit_code(bundle, tmp_path, monkeypatch, a
     monkeypatch.chdir(tmp_path)
     assert main(["dockerfile", str(bundle), *arguments]) == code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_service_image_for_pictures_is_estimated_under_350_mb_too(tmp_path, capsys):
+    write_classifier(tmp_path / "image")
+    assert main(["dockerfile", str(tmp_path / "image"), "--for", "cloud-run", "--estimate", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["estimate"]
+    assert "pillow" in found["packages_mb"]
+    assert found["without_bundle_mb"] < 350
 
 
 def test_a_service_image_is_estimated_under_350_mb_without_its_bundle(bundle, capsys):

@@ -23,6 +23,7 @@ import pytest
 
 from edgekit.bundle.reading import Bundle
 from edgekit.containers.context import Recipe, write_context
+from edgekit.containers.estimate import estimate
 from edgekit.runtime import load
 
 # ruff: noqa: TID252 - tests are no installed package
@@ -193,6 +194,8 @@ def test_every_package_installed_anew(bundle, wheel, tmp_path, kind):
     assert done.returncode == 1
     size_mb = sum(path.lstat().st_size for path in root.folder.rglob("*") if path.is_file()) / 1e6
     assert 130 + size_mb < 350, size_mb
+    weighed = estimate(Bundle.open(bundle), Recipe(kind, wheel=wheel))
+    assert sum(weighed.packages_mb.values()) + weighed.compiled_mb == pytest.approx(size_mb, rel=0.1)
     if kind == "server":
         port = free_port()
         command = [word.replace("8080", str(port)) for word in root.entrypoint]

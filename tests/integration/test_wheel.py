@@ -56,6 +56,8 @@ def test_wheel_carries_the_type_marker_the_corpus_and_the_licence(wheel):
         corpus = archive.read("edgekit/stages/corpus/en-1.txt")
     assert "edgekit/py.typed" in names
     assert "edgekit/stages/corpus/paraphrases-1.tsv" in names
+    assert "edgekit/containers/templates/build.dockerfile" in names
+    assert "edgekit/containers/templates/handler.py" in names
     assert "edgekit/stages/corpus/LICENSE-PSF-2.0.txt" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert corpus == (ROOT / "edgekit/stages/corpus/en-1.txt").read_bytes()
