@@ -24,6 +24,7 @@ PARTS = {
     "checks": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
     "report": {"errors", "spec", "bundle", "runtime", "checks"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
+    "matrix": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
     "cli": {
         "errors",
         "spec",
@@ -36,6 +37,7 @@ PARTS = {
         "report",
         "pipeline",
         "registry",
+        "matrix",
     },
 }
 BUILD = {
@@ -54,6 +56,7 @@ THIRD_PARTY = {
     "checks": {"numpy"},
     "report": {"jinja2", "markupsafe", "pygal"},
     "pipeline": set(),
+    "matrix": {"numpy", "optimum", "ray", "sentence_transformers", "torch", "transformers"},
     "cli": {"numpy", "rich", "typer"},
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if "_records" not in path.parts)
