@@ -12,7 +12,8 @@ import typer
 
 from edgekit.cli.build_side import build_side
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
-from edgekit.errors import RecordError, UsageError
+from edgekit.cli.tracking import ExperimentOption, LogBundleFlag, TrackOption, open_tracker
+from edgekit.errors import EdgekitError, RecordError, UsageError
 from edgekit.spec.matrix import Matrix
 from edgekit.spec.reader import parse_toml
 from edgekit.spec.user_folders import cache_folder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edgekit.matrix.cells import Cell
     from edgekit.matrix.report import MatrixReport
     from edgekit.matrix.running import Means
+    from edgekit.tracking.server import Tracker
 
 WHERE, HOW = "Where it runs", "How much at once"
 MAX_SPEC_BYTES = 1 << 20
@@ -76,6 +78,9 @@ def matrix(  # noqa: PLR0913 - each is an option of the command
         str | None,
         typer.Option(metavar="TOKEN", help="Access token of the hub; HF_TOKEN or the saved one otherwise."),
     ] = None,
+    track: TrackOption = None,
+    experiment: ExperimentOption = None,
+    log_bundle: LogBundleFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -84,6 +89,7 @@ def matrix(  # noqa: PLR0913 - each is an option of the command
     if engine is not EngineName.RAY and address is not None:
         raise UsageError("--address is of a Ray cluster", hint="add --engine ray")
     read = _read(spec)
+    tracker = open_tracker(track, experiment, log_bundle=log_bundle)
     with build_side("matrix"):
         from edgekit.matrix.cells import plan
 
@@ -93,15 +99,17 @@ def matrix(  # noqa: PLR0913 - each is an option of the command
             means = _on_ray(address, threads or 1, folder, output)
         else:
             means = _in_processes(planned, (workers, threads, memory, seconds), folder, output)
-        report = _run(planned, means, screen)
+        report, untracked = _run(planned, means, screen, (tracker, spec.stem))
     if screen.json:
-        screen.result(report.to_json())
+        screen.result(report.to_json() | ({"tracking_error": untracked.message} if untracked else {}))
     else:
         from edgekit.cli import render_matrix
 
         screen.show(*render_matrix.report(report, output))
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+        if untracked:
+            screen.error(untracked)
+    if code := report.exit_code or (untracked.exit_code if untracked else 0):
+        raise typer.Exit(code)
 
 
 def _read(spec: Path) -> Matrix:
@@ -165,14 +173,26 @@ def _on_ray(address: str | None, threads: int, folder: Path, output: Path) -> Me
     return Means(start, keys.node_place, cache, output)
 
 
-def _run(planned: tuple[Cell, ...], means: Means, screen: Screen) -> MatrixReport:
+def _run(
+    planned: tuple[Cell, ...], means: Means, screen: Screen, tracking: tuple[Tracker | None, str]
+) -> tuple[MatrixReport, EdgekitError | None]:
+    """The report, and why it could not be tracked, if it was to be."""
     from edgekit.cli.matrix_progress import CellList
+    from edgekit.cli.tracking import TrackedCells
+    from edgekit.matrix.report import JSON, MARKDOWN
     from edgekit.matrix.running import run
 
     shown = CellList(screen.console(stderr=True))
+    tracker, name = tracking
+    tracked = TrackedCells(shown, tracker, name, len(planned)) if tracker else None
+    report = None
     try:
         with shown.drawing():
-            return run(planned, means, shown)
+            report = run(planned, means, tracked or shown)
     except KeyboardInterrupt:
         shown.note("what is finished is kept: run it again to go on")
         raise
+    finally:
+        if tracked:
+            tracked.finish(report, [means.output / JSON, means.output / MARKDOWN])
+    return report, tracked.error if tracked else None

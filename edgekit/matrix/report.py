@@ -31,6 +31,11 @@ class CellReport:
         return self.outcome.verdict if self.outcome else NOT_RUN
 
     @property
+    def evidence(self) -> Path:
+        """Where the evidence of a failure is, if it left any."""
+        return self.cell.request.output.with_name(f"{self.cell.request.output.name}.evidence")
+
+    @property
     def bundle(self) -> Path | None:
         """Where its bundle is; None where there is none."""
         return self.cell.request.output if self.outcome and not self.outcome.failure else None

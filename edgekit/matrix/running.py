@@ -199,7 +199,7 @@ class _Run:
                 _remove_bundle(output)
             else:
                 _put(files / work.BUNDLE, output)
-            _put_evidence(files, output)
+            _put_evidence(files, CellReport(cell, outcome).evidence)
         except EdgekitError as error:
             outcome = replace(outcome, failure=outcome.failure or Failure.of(error))
         report = CellReport(cell, outcome)
@@ -247,8 +247,7 @@ def _remove_bundle(output: Path) -> None:
         raise output_error(output, "the bundle of an earlier run cannot be removed", error) from error
 
 
-def _put_evidence(files: Path | None, output: Path) -> None:
-    place = output.with_name(f"{output.name}.evidence")
+def _put_evidence(files: Path | None, place: Path) -> None:
     source = files / work.EVIDENCE if files is not None else None
     try:
         if place.is_dir():

@@ -25,6 +25,7 @@ PARTS = {
     "report": {"errors", "spec", "bundle", "runtime", "checks"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
     "matrix": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
+    "tracking": {"errors", "spec", "bundle"},
     "cli": {
         "errors",
         "spec",
@@ -38,6 +39,7 @@ PARTS = {
         "pipeline",
         "registry",
         "matrix",
+        "tracking",
     },
 }
 BUILD = {
@@ -57,6 +59,7 @@ THIRD_PARTY = {
     "report": {"jinja2", "markupsafe", "pygal"},
     "pipeline": set(),
     "matrix": {"numpy", "optimum", "ray", "sentence_transformers", "torch", "transformers"},
+    "tracking": {"mlflow", "requests"},
     "cli": {"numpy", "rich", "typer"},
 }
 FILES = sorted(path for path in ROOT.rglob("*.py") if "_records" not in path.parts)
