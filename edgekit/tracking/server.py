@@ -28,6 +28,7 @@ _SETTINGS: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # which belongs to our result
     "GIT_PYTHON_REFRESH": "quiet",  # it warns where there is no git, which nothing here needs
 }
 _ALWAYS: Final = (MANIFEST_NAME, "evidence/parity.json", "MODEL_CARD.md")
