@@ -56,7 +56,7 @@ class Tracker:
         for name, value in _SETTINGS.items():
             os.environ.setdefault(name, value)
         self._log_bundle = log_bundle
-        self._shown = _without_password(uri)
+        self._uri, self._shown = uri.rstrip("/"), _without_password(uri).rstrip("/")
         self._client = _client(uri)
         name = experiment or os.environ.get(EXPERIMENT_VARIABLE) or EXPERIMENT
         with self._border("open the experiment"):
@@ -147,7 +147,7 @@ class Tracker:
         try:
             yield
         except (MlflowException, RequestException, OSError) as error:
-            first = str(error).strip().partition("\n")[0]
+            first = str(error).strip().partition("\n")[0].replace(self._uri, self._shown)
             raise RegistryError(
                 f"{self._shown}: MLflow cannot {what}: {first}",
                 hint="check the URI and that the server runs; MLFLOW_TRACKING_USERNAME, _PASSWORD or _TOKEN sign in",

@@ -1,4 +1,4 @@
-"""A matrix of played jobs in real processes: the cache, the end of every kind of job, and going on after an interrupt."""
+"""A matrix of played jobs in real processes: the cache, every end that a job can have, going on after an interrupt."""
 
 import dataclasses
 import json
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from edgekit.runtime.session import this_host
 from . import played_jobs
 from .matrix_cases import CELLS, LIMITS, ORIGINALS, Case
 
+ROOT = Path(__file__).parents[2]
 ONE_CELL = 'models = ["one"]\ntargets = ["arm64-neon"]\nrecipes = ["fp32"]\n'
 CELL = "one/arm64-neon/fp32"
 
@@ -220,7 +222,7 @@ def test_memory_decides_how_many_run_at_once(case):
     assert case.watched.together == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not tell what a process takes")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell what a process takes")
 def test_a_job_that_takes_more_memory_than_there_is_ends_and_the_others_do_not(case):
     case.play(CELLS[0], "large")
     spec = 'models = ["one"]\ntargets = ["x86_64-avx2", "arm64-neon"]\n'
@@ -250,9 +252,8 @@ def test_an_interrupted_run_goes_on_where_it_was_and_leaves_no_process(case, sen
     hanging = case.play(CELLS[3], "hangs")
     script = case.folder / "driver.py"
     script.write_text(DRIVER)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    environment = os.environ | {"PYTHONPATH": root}
-    child = subprocess.Popen([sys.executable, script, case.folder], cwd=root, env=environment, stderr=subprocess.PIPE)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    child = subprocess.Popen([sys.executable, script, case.folder], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
     until(lambda: len(list(case.cache.glob("cell-*"))) == len(CELLS) - 1)  # all but the one that hangs
     child.send_signal(sent)
     child.communicate(timeout=60)
