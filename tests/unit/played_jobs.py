@@ -21,6 +21,11 @@ from .tiny_bundle import write_tiny_bundle
 
 LARGE_BYTES = 400_000_000
 SLOW_S = 3.0
+FAILURES = {
+    "parity": Failure.of(ParityError("too far off")),
+    "input": Failure.of(InputError("no such file")),
+    "bug": Failure(EdgekitError.kind, 1, "KeyError: 'x'", trace="Traceback: …"),
+}
 
 
 def perform(job, original, folder, threads):
@@ -31,6 +36,21 @@ def perform(job, original, folder, threads):
     start = time.monotonic()
     with (plays / "log").open("a") as stream:
         stream.write(json.dumps({"job": job.name, "pid": os.getpid(), "threads": usable_threads()}) + "\n")
+    _go_wrong(plays, name)
+    outcome = Outcome()
+    for end, failure in FAILURES.items():
+        if (plays / f"{name}.{end}").exists():
+            outcome = Outcome(failure=failure)
+    if outcome.failure and outcome.failure.kind == "parity":
+        (folder / work.EVIDENCE).mkdir()
+        (folder / work.EVIDENCE / "parity.json").write_text("{}")
+    if outcome.failure is None:
+        outcome = _made(job, original, folder)
+    dataclasses.replace(outcome, seconds=time.monotonic() - start, place="a played CPU").write(folder)
+
+
+def _go_wrong(plays, name):
+    """Die, hang, be slow, or take memory."""
     if (plays / f"{name}.crash").exists():
         (plays / f"{name}.crash").unlink()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -40,22 +60,10 @@ def perform(job, original, folder, threads):
         time.sleep(0.05)
     if (plays / f"{name}.slow").exists():
         time.sleep(SLOW_S)
-    outcome = Outcome()
     if (plays / f"{name}.large").exists():
         taken = bytearray(LARGE_BYTES)
         taken[::4096] = b"x" * len(taken[::4096])  # pages that nobody wrote to are not taken
         time.sleep(SLOW_S)
-    for end, error in (("parity", ParityError("too far off")), ("input", InputError("no such file"))):
-        if (plays / f"{name}.{end}").exists():
-            outcome = Outcome(failure=Failure.of(error))
-    if (plays / f"{name}.bug").exists():
-        outcome = Outcome(failure=Failure(EdgekitError.kind, 1, "KeyError: 'x'", trace="Traceback: …"))
-    if outcome.failure and outcome.failure.kind == "parity":
-        (folder / work.EVIDENCE).mkdir()
-        (folder / work.EVIDENCE / "parity.json").write_text("{}")
-    if outcome.failure is None:
-        outcome = _made(job, original, folder)
-    dataclasses.replace(outcome, seconds=time.monotonic() - start, place="a played CPU").write(folder)
 
 
 def _made(job, original, folder):

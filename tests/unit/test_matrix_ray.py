@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -46,7 +47,20 @@ def add_node(cluster, **more):
         except Exception:
             if attempt == STARTS - 1:
                 raise
+            if not cluster.list_all_nodes():
+                end_children()
     raise AssertionError
+
+
+def end_children():
+    """End what a head that did not come up has left."""
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"/ray/" in (place / "cmdline").read_bytes():
+                os.kill(int(place.name), signal.SIGKILL)
+        except OSError:
+            continue
 
 
 @pytest.fixture
@@ -79,9 +93,8 @@ def test_a_worker_killed_in_the_middle_changes_nothing_and_devices_do_their_own_
         killed.append(pid)
 
     when_it_hangs(case, CELLS[2], kill)
-    report = case.on_ray(
-        cluster.address, SPEC + "[targets.riscv]\ntargets = ['arm64-neon']\nresources = { riscv = 1 }\n"
-    )
+    nowhere = "[targets.riscv]\ntargets = ['arm64-neon']\nresources = { riscv = 1 }\n"
+    report = case.on_ray(cluster.address, SPEC + nowhere)
     verdicts = {one.cell.spec.name: one.verdict for one in report.cells}
     assert verdicts == dict.fromkeys(CELLS, "pass") | {
         f"{model}/riscv/{recipe}": "host" for model in ("one", "two") for recipe in ("climb", "fp32")
