@@ -50,14 +50,9 @@ def _row(one: CellReport) -> tuple[RenderableType, ...]:
 
 
 def _failures(found: MatrixReport) -> list[RenderableType]:
-    alike: dict[tuple[str, str], list[CellReport]] = {}
-    for one in found.cells:
-        if one.outcome and one.outcome.failure:
-            alike.setdefault((one.outcome.failure.kind, one.outcome.failure.message), []).append(one)
     parts: list[RenderableType] = []
-    for (kind, message), cells in alike.items():
-        hint = cells[0].outcome.failure.hint if cells[0].outcome and cells[0].outcome.failure else ""
-        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
-        said = (f"{cells[0].cell.spec.name}{more}", "bold"), "  ", (kind, "red"), f"  {plain(message)}"
-        parts.append(Padding(Text.assemble(*said, (f"  ({plain(hint)})" if hint else "", "dim")), (0, 0, 0, 2)))
+    for name, failure in found.failures():
+        said = (name, "bold"), "  ", (failure.kind, "red"), f"  {plain(failure.message)}"
+        hint = f"  ({plain(failure.hint)})" if failure.hint else ""
+        parts.append(Padding(Text.assemble(*said, (hint, "dim")), (0, 0, 0, 2)))
     return [heading("What failed"), *parts] if parts else []

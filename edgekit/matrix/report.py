@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from edgekit.bundle.writing import output_error
 from edgekit.matrix.cells import Cell
-from edgekit.matrix.outcome import Outcome, exit_code
+from edgekit.matrix.outcome import Failure, Outcome, exit_code
 
 JSON: Final = "matrix.json"
 MARKDOWN: Final = "matrix.md"
@@ -79,6 +79,17 @@ class MatrixReport:
         order = ("pass", "unproven", *sorted(set(found) - {"pass", "unproven"}))
         return {verdict: found.count(verdict) for verdict in order if verdict in found}
 
+    def failures(self) -> list[tuple[str, Failure]]:
+        """Each failure once, with the name of the first cell that it ended and how many more there are."""
+        alike: dict[tuple[str, str], list[tuple[str, Failure]]] = {}
+        for one in self.cells:
+            if one.outcome and (failure := one.outcome.failure):
+                alike.setdefault((failure.kind, failure.message), []).append((one.cell.spec.name, failure))
+        return [
+            (f"{found[0][0]} and {len(found) - 1} more" if len(found) > 1 else found[0][0], found[0][1])
+            for found in alike.values()
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         return {
@@ -110,10 +121,9 @@ def markdown(report: MatrixReport) -> str:
     """The report in GitHub's Markdown: what failed first."""
     counts = ", ".join(f"{count} {verdict}" for verdict, count in report.count().items())
     lines = [f"## edgekit matrix: {counts}", "", *_table(report), ""]
-    failed = [(one.cell.spec.name, one.outcome.failure) for one in report.cells if one.outcome and one.outcome.failure]
-    for name, failure in failed:
+    for name, failure in report.failures():
         hint = f" ({_cell(failure.hint)})" if failure.hint else ""
-        lines.append(f"- `{name}`: **{failure.kind}**: {_cell(failure.message)}{hint}")
+        lines.append(f"- {name}: **{failure.kind}**: {_cell(failure.message)}{hint}")
     return "\n".join(lines).rstrip() + "\n"
 
 
