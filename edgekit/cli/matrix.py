@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from enum import StrEnum
@@ -159,15 +160,13 @@ def _on_ray(address: str | None, threads: int, folder: Path, output: Path) -> Me
     from edgekit.matrix.engine import Engine
     from edgekit.matrix.running import Means
 
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError("--engine ray needs 'ray', which is not installed", hint="pip install 'edgekit[ray]'")
     cache = Cache(folder)
 
     def start() -> Engine:
-        try:
-            from edgekit.matrix.on_ray import RayCluster
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"--engine ray needs {error.name!r}, which is not installed", hint="pip install 'edgekit[ray]'"
-            ) from error
+        from edgekit.matrix.on_ray import RayCluster  # seconds, and only where something has to be done
+
         return RayCluster(address, threads, cache)
 
     return Means(start, keys.node_place, cache, output)

@@ -90,6 +90,16 @@ class Case:
         }
 
 
+def play_processes(monkeypatch):
+    """Let the command line's own processes play their jobs."""
+    from edgekit.matrix import processes
+
+    def made(limits, cache):
+        return Processes(limits, cache, played_jobs.perform, preload=("tests.unit.matrix_cases",))
+
+    monkeypatch.setattr(processes, "Processes", made)
+
+
 def later(seconds: float, what) -> threading.Timer:
     """Do something in a while."""
     timer = threading.Timer(seconds, what)
@@ -98,4 +108,4 @@ def later(seconds: float, what) -> threading.Timer:
     return timer
 
 
-__all__ = ["CELLS", "LIMITS", "ORIGINALS", "SPEC", "Case", "later"]
+__all__ = ["CELLS", "LIMITS", "ORIGINALS", "SPEC", "Case", "later", "play_processes"]

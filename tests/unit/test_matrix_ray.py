@@ -1,8 +1,10 @@
 """A matrix of played jobs on a real Ray cluster of several nodes on this machine."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def cluster():
 
     made = Cluster()
     try:
-        add_node(made)
+        add_node(made, include_dashboard=False, _system_config={"agent_register_timeout_ms": 300_000})
         made.devices = [add_node(made, resources={"arm64": 1}) for _ in range(2)]
         yield made
     finally:
@@ -43,13 +45,23 @@ def cluster():
 def add_node(cluster, **more):
     for attempt in range(STARTS):
         try:
-            return cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **more)
+            return cluster.add_node(num_cpus=1, object_store_memory=80 << 20, **free_ports(), **more)
         except Exception:
             if attempt == STARTS - 1:
                 raise
             if not cluster.list_all_nodes():
                 end_children()
     raise AssertionError
+
+
+def free_ports():
+    """For the agents of a node: Ray waits 15 seconds for them to choose theirs, too little where CPUs are busy."""
+    names = ("dashboard_agent_listen_port", "metrics_agent_port", "runtime_env_agent_port")
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in names]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return {name: probe.getsockname()[1] for name, probe in zip(names, probes, strict=True)}
 
 
 def end_children():

@@ -17,6 +17,7 @@ from edgekit.errors import ParityError, RegistryError, UsageError
 from edgekit.tracking import entries
 from edgekit.tracking.server import FINISHED, Tracker
 
+from .matrix_cases import Case, play_processes
 from .shown_bundle import shown_evidence, write_shown_bundle
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own, of what it imports
@@ -179,6 +180,26 @@ def played(monkeypatch, tmp_path):
 
     monkeypatch.setattr(pipeline, "build", build)
     return Played
+
+
+def test_cells_are_runs_inside_their_matrix(server, client, call, tmp_path, monkeypatch):
+    play_processes(monkeypatch)
+    case = Case(tmp_path)
+    case.play("one/arm64-neon/fp32", "parity")
+    spec = tmp_path / "nightly.toml"
+    spec.write_text('models = ["one"]\ntargets = ["arm64-neon"]\nrecipes = ["climb", "fp32"]\n')
+    places = ("-o", case.output, "--cache", case.cache, "--token", case.plays)
+    assert call("matrix", spec, *places, "--track", server, "--experiment", "cells", "--json")[0] == 5
+    (whole,) = runs(client, "cells", filter_string="tags.`edgekit.matrix` = 'nightly'")
+    assert (whole.info.status, whole.data.metrics["good"], whole.data.metrics["failed"]) == ("FAILED", 1, 1)
+    assert artifacts(client, whole) == {"matrix.json", "matrix.md"}
+    inside = runs(client, "cells", filter_string=f"tags.`mlflow.parentRunId` = '{whole.info.run_id}'")
+    assert {run.info.run_name: run.info.status for run in inside} == {
+        "one/arm64-neon/climb": "FINISHED",
+        "one/arm64-neon/fp32": "FAILED",
+    }
+    assert {run.data.params["cell.recipe"] for run in inside} == {"climb", "fp32"}
+    assert not any(str(case.plays) in value for run in inside for value in run.data.params.values())  # the token
 
 
 def test_a_variable_alone_logs_nothing(server, client, call, played, monkeypatch):
