@@ -16,6 +16,7 @@ from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.progress import Progress
 from edgekit.spec.provider import CPU
 from edgekit.spec.target import Target
+from edgekit.stages import bench as benches
 from edgekit.stages import data, evidence, kept_trials, package, recipes, refusal, search
 from edgekit.stages.bench import Bench, prepare
 from edgekit.stages.evidence import Trial
@@ -24,7 +25,7 @@ from edgekit.stages.recipes import Recipe
 from edgekit.stages.request import BuildRequest
 from edgekit.stages.search_run import run_search, what_trials_follow_from
 
-__all__ = ["BuildRequest", "BuildResult", "build"]
+__all__ = ["BuildRequest", "BuildResult", "build", "keep_original"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,23 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         if request.optimize:
             kept.remove()
         return result
+
+
+def keep_original(request: BuildRequest, folder: Path, progress: Progress) -> None:
+    """Export and ask the original once, for several builds of it (:attr:`BuildRequest.original`).
+
+    Args:
+        request: What will be built; only model, revision, token, task, data and pickles matter.
+        folder: An empty one, for what is kept.
+        progress: Told of each stage.
+
+    Raises:
+        UsageError: Unknown model or task.
+        InputError: The checkpoint or the data cannot be used.
+        ExportError: The model cannot be turned into a graph.
+    """
+    dataset = data.read_rows(request.data) if request.data else None
+    benches.keep_original(request, dataset, folder, progress)
 
 
 def _groups(targets: Mapping[str, Target]) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -14,6 +14,7 @@ from edgekit.cli.dockerfile import dockerfile
 from edgekit.cli.export import export
 from edgekit.cli.inspection import inspect
 from edgekit.cli.installing import activate, install, rollback
+from edgekit.cli.matrix import matrix
 from edgekit.cli.packing import pack, unpack
 from edgekit.cli.records import models, targets
 from edgekit.cli.report import report
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 
 app.command(rich_help_panel=MAKE, short_help="Make a bundle, and prove it.")(export)
+app.command(rich_help_panel=MAKE, short_help="Make many bundles at once.")(matrix)
 app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was proved.")(inspect)
 app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
 app.command(rich_help_panel=USE, short_help="Answer over HTTP with one bundle or several.")(serve)

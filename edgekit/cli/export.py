@@ -18,6 +18,7 @@ import typer
 from edgekit.cli.build_side import build_side
 from edgekit.cli.records import complete_model, complete_target
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
+from edgekit.cli.tracking import ExperimentOption, LogBundleFlag, TrackOption, open_tracker, tracked_build
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,6 +122,9 @@ def export(  # noqa: PLR0913 - each is an option of the command
             rich_help_panel=CHOICE,
         ),
     ] = False,
+    track: TrackOption = None,
+    experiment: ExperimentOption = None,
+    log_bundle: LogBundleFlag = False,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -130,6 +134,7 @@ def export(  # noqa: PLR0913 - each is an option of the command
     screen = Screen.of(context, as_json=as_json, debug=debug)
     targets = catalog.expand_targets(target)  # before torch is imported: a typo should cost nothing
     folder = output or Path("bundles") / _folder_name(model)
+    tracker = open_tracker(track, experiment, log_bundle=log_bundle)
     with build_side():
         from edgekit.pipeline import BuildRequest
 
@@ -148,7 +153,8 @@ def export(  # noqa: PLR0913 - each is an option of the command
             optimize=optimize,
             budget=_bounds(budget or ()),
         )
-        result = _build(request, screen)
+        with tracked_build(tracker, request):
+            result = _build(request, screen)
     if screen.json:
         manifest = json.loads(result.manifest.to_json())
         screen.result({"bundle": str(result.bundle), "manifest": manifest, "evidence": dict(result.evidence)})

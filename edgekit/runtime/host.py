@@ -14,6 +14,9 @@ from typing import Final
 from edgekit.spec.provider import CPU_ONLY
 from edgekit.spec.target import CPU_FEATURES
 
+THREADS_VARIABLE: Final = "EDGEKIT_THREADS"
+"""Environment variable that holds the most threads that may be taken, such as where other work runs beside."""
+
 _ARCHITECTURES: Final = {"amd64": "x86_64", "x64": "x86_64", "x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 _MACOS_FEATURES: Final = {
@@ -87,17 +90,20 @@ def detect_host() -> Host:
 
 
 def usable_threads(root: Path = Path("/")) -> int:
-    """How many threads can run at once: the CPU affinity, or the cgroup's CPU quota if that is less.
+    """How many threads can run at once: the CPU affinity, the cgroup's CPU quota, or ``EDGEKIT_THREADS`` if less.
 
     Args:
         root: Folder that holds ``proc`` and ``sys``; another one than ``/`` is for tests.
 
     Returns:
-        At least 1. A fractional quota is rounded up.
+        At least 1. A fractional quota is rounded up; a variable that is no number is as if it were not there.
     """
     quota = _cgroup_quota(root)
-    cpus = _affinity()
-    return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
+    asked = os.environ.get(THREADS_VARIABLE, "")
+    limits = [_affinity()]
+    limits += [math.ceil(quota)] if quota is not None else []
+    limits += [int(asked)] if asked.isascii() and asked.isdigit() else []
+    return max(1, min(limits))
 
 
 def normalise_architecture(machine: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,19 +16,12 @@ from edgekit.spec.parity import BUDGETS, Budget, with_limits
 from edgekit.spec.progress import Progress
 from edgekit.spec.target import Target
 from edgekit.spec.task import MEASURES
-from edgekit.stages import (
-    data,
-    evaluate,
-    export,
-    fetch,
-    float_graphs,
-    package,
-    reference,
-    train,
-)
+from edgekit.stages import data, evaluate, export, fetch, float_graphs, package, reference, train
+from edgekit.stages import original as kept_original
 from edgekit.stages.data import Dataset
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.evidence import Setting
+from edgekit.stages.fetch import Checkpoint
 from edgekit.stages.package import Contents
 from edgekit.stages.reference import Feeds
 from edgekit.stages.refusal import unproven
@@ -65,17 +59,8 @@ def prepare(
     """
     work = folder / "work"
     work.mkdir()
-    _train(request.model, progress)
-    with progress.stage("fetch"):
-        checkpoint = fetch.fetch(
-            request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle
-        )
-    with progress.stage("load the reference"):
-        task = reference.resolve_task(checkpoint, request.task)
-        original = reference.load_reference(checkpoint, task, work)
-        own = data.read_apart(*checkpoint.own_data) if checkpoint.own_data else None
-        dataset = dataset or own or original.builtin() or _no_data(original)
-        dataset.require(original.columns)
+    checkpoint, original, dataset = _load(request, dataset, work, progress)
+    task = original.task
     budgets = {**BUDGETS[MEASURES[task]], **(checkpoint.card.budgets if checkpoint.card else {})}
     budgets = with_limits(budgets, request.budget)
     samples_min = max(budget.samples_min for budget in budgets.values())
@@ -94,7 +79,8 @@ def prepare(
     _refuse_early(request, original, setting, samples_min)
     with progress.stage("export"):
         parts = original.parts()
-        graphs = {name: export.export(part) for name, part in parts.items()}
+        kept = kept_original.read_graphs(request.original) if request.original else None
+        graphs = {name: kept[name] if kept else export.export(part) for name, part in parts.items()}
         components = {name: package.component(graph) for name, graph in graphs.items()}
         providers = tuple(dict.fromkeys(target.execution_provider for target in targets.values()))
         rewrites, folders = float_graphs.optimized(graphs, providers, work)
@@ -106,6 +92,7 @@ def prepare(
             samples_min=samples_min,
             doubts=untrained(part.module for part in parts.values()),
             advance=progress.advance,
+            known=kept_original.read_answers(request.original) if request.original else None,
         )
     read = original.feeds([case.input for case in original.cases(dataset.calibration_rows())])
     feeds = {name: _taken(read.get(name, ()), component) for name, component in components.items()}
@@ -116,6 +103,42 @@ def prepare(
         folder=folder,
         budgets=budgets,
     )
+
+
+def keep_original(request: BuildRequest, dataset: Dataset | None, folder: Path, progress: Progress) -> None:
+    """Export and ask the original, and keep both for builds of it, see :mod:`.original`.
+
+    Args:
+        request: What will be built; its targets, recipe and budget do not matter.
+        dataset: Of the user; the model's own or a built-in one where None.
+        folder: An empty one, for what is kept.
+        progress: Told of each stage.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgekit-") as work:
+        _, original, dataset = _load(request, dataset, Path(work), progress)
+        with progress.stage("export"):
+            graphs = {name: export.export(part) for name, part in original.parts().items()}
+        with progress.stage("ask the reference"):
+            answers = evaluate.ask(original, dataset, samples_min=0, advance=progress.advance)
+        kept_original.write(folder, graphs, answers.raw)
+
+
+def _load(
+    request: BuildRequest, dataset: Dataset | None, work: Path, progress: Progress
+) -> tuple[Checkpoint, reference.Reference, Dataset]:
+    """The checkpoint, the original and the data to ask it."""
+    _train(request.model, progress)
+    with progress.stage("fetch"):
+        checkpoint = fetch.fetch(
+            request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle
+        )
+    with progress.stage("load the reference"):
+        task = reference.resolve_task(checkpoint, request.task)
+        original = reference.load_reference(checkpoint, task, work)
+        own = data.read_apart(*checkpoint.own_data) if checkpoint.own_data else None
+        dataset = dataset or own or original.builtin() or _no_data(original)
+        dataset.require(original.columns)
+    return checkpoint, original, dataset
 
 
 def _taken(batches: Sequence[Feeds], component: Component) -> list[Feeds]:

@@ -59,6 +59,7 @@ def ask(
     samples_min: int,
     doubts: Sequence[str] = (),
     advance: Callable[[int, int], None] = lambda done, total: None,  # noqa: ARG005 - a silent default
+    known: Sequence[Raw] | None = None,
 ) -> Answers:
     """Ask the reference, and find reasons why its answers may prove nothing.
 
@@ -68,19 +69,19 @@ def ask(
         samples_min: Fewer judged inputs than this prove nothing.
         doubts: Reasons that are known before anything is asked.
         advance: Told how many inputs are answered, of how many.
+        known: The answers, where they were taken before; the reference is not asked then.
 
     Raises:
-        DataError: The data cannot be asked.
+        DataError: The data cannot be asked, or the known answers are those to other data.
     """
     dataset.require(reference.columns)
     judged = reference.cases(dataset.judged)
     if not judged:
         raise DataError(f"{dataset.name}: holds nothing to judge on", hint="give more rows with --data")
     cases = (*judged, *reference.cases(dataset.long()))
-    raw: list[Raw] = []
-    for start in range(0, len(cases), ASKED_AT_ONCE):
-        raw += reference.raw([case.input for case in cases[start : start + ASKED_AT_ONCE]])
-        advance(min(start + ASKED_AT_ONCE, len(cases)), len(cases))
+    raw = _raw(reference, cases, advance) if known is None else list(known)
+    if len(raw) != len(cases):
+        raise DataError(f"{dataset.name}: {len(cases)} inputs, but {len(raw)} known answers")
     found = [dataset.doubt] if dataset.doubt else too_few(len(judged), samples_min)
     if not all(np.isfinite(array).all() for answer in raw for array in answer.values()):
         found.append("the reference answers NaN or infinity")
@@ -90,6 +91,14 @@ def ask(
     if not found:
         found += reference.doubts(cases, raw)
     return Answers(cases, len(judged), tuple(raw), (*doubts, *found))
+
+
+def _raw(reference: Reference, cases: Sequence[Case], advance: Callable[[int, int], None]) -> list[Raw]:
+    raw: list[Raw] = []
+    for start in range(0, len(cases), ASKED_AT_ONCE):
+        raw += reference.raw([case.input for case in cases[start : start + ASKED_AT_ONCE]])
+        advance(min(start + ASKED_AT_ONCE, len(cases)), len(cases))
+    return raw
 
 
 def too_few(judged: int, samples_min: int) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from edgekit.runtime.host import usable_threads
 from edgekit.stages import component_files
 
 
@@ -19,6 +20,7 @@ def open_component(folder: Path, component: str, *, as_written: bool = False) ->
     """
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = usable_threads()
     if as_written:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     path = folder / component_files.graph_file(component)

@@ -20,6 +20,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
+from edgekit.runtime.host import usable_threads
 from edgekit.runtime.timing import time_calls
 from edgekit.stages import component_files
 from edgekit.stages.products import products
@@ -90,8 +91,7 @@ def predict(fp32: Path, component: str, feeds: Feeds) -> Prediction | None:
 def _times(path: Path, feeds: Feeds) -> Mapping[str, float]:
     """Microseconds by node's name, over all runs."""
     with tempfile.TemporaryDirectory() as folder:
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
+        options = _options()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder, "profile"))
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -124,10 +124,17 @@ def _product_gain(shapes: Mapping[tuple[int, ...], int], rows: int) -> float:
 
 
 def _session(model: ir.Model) -> ort.InferenceSession:
-    options = ort.SessionOptions()
+    options = _options()
     # Two take turns, and threads of one that spin between its runs would take the CPU from the other.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _options() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = usable_threads()
+    return options
 
 
 def _product(weight: np.ndarray[Any, Any]) -> ir.Model:

@@ -26,6 +26,8 @@ class BuildRequest:
         optimize: One of :data:`edgekit.stages.search.OBJECTIVES`: try all recipes and ship the best; the first that
             passes where None.
         budget: Bounds by name in the place of the task's own, such as ``neighbours_min``; written into the evidence.
+        original: A folder that :func:`edgekit.pipeline.keep_original` wrote for the same model, task and data; the
+            model is exported and asked again where None.
     """
 
     model: str
@@ -41,3 +43,4 @@ class BuildRequest:
     replace: bool = False
     optimize: str | None = None
     budget: Mapping[str, float] = field(default_factory=dict)
+    original: Path | None = None

@@ -14,7 +14,7 @@ from edgekit.errors import ParityError
 
 from .shown_bundle import shown_evidence, shown_manifest, write_shown_bundle
 
-COMMANDS = ("export", "inspect", "run", "bench", "verify", "check", "report", "targets", "models")
+COMMANDS = ("export", "matrix", "inspect", "run", "bench", "verify", "check", "report", "targets", "models")
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ PARTS = {
     "checks": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
     "report": {"errors", "spec", "bundle", "runtime", "checks"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
+    "matrix": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability", "pipeline"},
+    "tracking": {"errors", "spec", "bundle"},
     "cli": {
         "errors",
         "spec",
@@ -40,6 +42,8 @@ PARTS = {
         "registry",
         "serve",
         "containers",
+        "matrix",
+        "tracking",
     },
 }
 BUILD = {
@@ -60,6 +64,8 @@ THIRD_PARTY = {
     "checks": {"numpy"},
     "report": {"jinja2", "markupsafe", "pygal"},
     "pipeline": set(),
+    "matrix": {"numpy", "optimum", "ray", "sentence_transformers", "torch", "transformers"},
+    "tracking": {"mlflow", "requests"},
     "cli": {"numpy", "rich", "typer"},
 }
 # Templates are what others run: tests/containers has theirs.

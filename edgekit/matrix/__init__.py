@@ -1,0 +1,1 @@
+"""Many builds at once: models, targets and recipes, on this machine or on a cluster, nothing computed twice."""
