@@ -23,6 +23,7 @@ PARTS = {
     "portability": {"errors", "spec", "bundle", "runtime", "catalog"},
     "checks": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
     "report": {"errors", "spec", "bundle", "runtime", "checks"},
+    "demo": {"errors", "spec", "bundle", "runtime"},
     "pipeline": {"errors", "spec", "bundle", "runtime", "catalog", "stages", "portability"},
     "cli": {
         "errors",
@@ -34,6 +35,7 @@ PARTS = {
         "portability",
         "checks",
         "report",
+        "demo",
         "pipeline",
         "registry",
     },
@@ -53,6 +55,7 @@ THIRD_PARTY = {
     "portability": {"numpy", "onnx", "onnxruntime"},
     "checks": {"numpy"},
     "report": {"jinja2", "markupsafe", "pygal"},
+    "demo": {"gradio", "numpy", "starlette"},
     "pipeline": set(),
     "cli": {"numpy", "rich", "typer"},
 }
