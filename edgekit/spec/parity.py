@@ -139,7 +139,7 @@ class Interval:
 
 
 def _written(value: float) -> float:
-    """Six digits; JSON has no infinity, which a single sample's interval reaches, so the largest float stands for it."""
+    """Six digits. JSON has no infinity, which the interval of one sample reaches: the largest float stands for it."""
     return value if math.isnan(value) else round(max(-LARGEST, min(LARGEST, value)), 6)
 
 

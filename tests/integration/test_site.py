@@ -156,13 +156,15 @@ def browser(tmp_path_factory):
 def test_search_works_from_files_without_a_server(site, browser):
     browser.screen(1280, 900, dark=False)
     browser.open((site / "howto" / "embed.html").as_uri())
-    # Asked again and again, as a person would: the page may not listen yet.
-    browser.wait(
-        "(() => { const field = document.querySelector('input.md-search__input'); field.focus();"
-        "field.value = 'rollback'; field.dispatchEvent(new Event('input', {bubbles: true}));"
-        "field.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true, key: 'k'}));"
-        "return document.querySelectorAll('.md-search-result__item').length > 0 })()"
+    browser.evaluate("document.getElementById('__search').click()")
+    browser.evaluate("document.querySelector('input.md-search__input').focus()")
+    browser.wait("document.querySelector('.md-search-result__meta').innerText === 'Type to start searching'")
+    browser.evaluate(
+        "(() => { const field = document.querySelector('input.md-search__input'); field.value = 'rollback';"
+        "field.dispatchEvent(new Event('input', {bubbles: true}));"
+        "field.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true, key: 'k'})) })()"
     )
+    browser.wait("document.querySelectorAll('.md-search-result__item').length > 0")
     found = browser.evaluate("[...document.querySelectorAll('.md-search-result__link')].map(one => one.href)")
     assert any("/store.html" in address or "/reference/cli.html" in address for address in found)
     assert all(address.startswith("file:") for address in found)
