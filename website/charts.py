@@ -45,7 +45,7 @@ def drawn(markdown: str, source: str) -> str:
 
 def _latency(name: str, *, vnni: bool) -> str:
     found = results.comparison(vnni=vnni)
-    shapes = list(next(iter(found.ms.values())))
+    shapes = sorted(next(iter(found.ms.values())), key=lambda shape: [int(size) for size in shape.split("x")])
     series = {
         f"{ours} / {peer}": [
             statistics.median(mine / other for mine, other in zip(found.ms[ours][shape], times[shape], strict=True))

@@ -41,7 +41,6 @@ def build(pages, output):
         "mkdocs",
         "build",
         "--strict",
-        "--quiet",
         "--config-file",
         CONFIG,
         "--site-dir",
