@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekit.bundle.reading import Bundle
 from edgekit.demo import facts, page
+from edgekit.errors import IntegrityError
 from edgekit.runtime import load, pipeline
 
 
@@ -52,7 +53,10 @@ def open_demo(bundle: Path, host: str, port: int, asked: Mapping[str, Any]) -> D
     page.available()
     model = load(bundle, **asked)
     gr = page.gradio()
-    told = facts.gather(Bundle.open(bundle), model)
+    opened = Bundle.open(bundle)
+    if opened.manifest != model.manifest:
+        raise IntegrityError(f"{bundle}: was changed while it was opened", hint="start again")
+    told = facts.gather(opened, model)
     built = page.build(gr, model, told, lambda task: pipeline(task, bundle, **asked))
     served = page.launch(gr, built, host, port)
     return Demo(served.local_url, told.title, served)
