@@ -26,15 +26,17 @@ DEMO_EXTRAS := export,demo
 DEV_EXTRAS := export,demo,dev
 DEMO_READY := $(VENV)/.ready-demo
 DEV_READY := $(VENV)/.ready-dev
+# `edgekit demo` has an environment of its own: Gradio asks for an older Pillow than the build side.
+UI_READY := .venv-ui/.ready
 JS_READY := js/node_modules/.ready
-SOURCES := edgekit tests benchmarks models fuzz
+SOURCES := edgekit tests benchmarks models fuzz website
 
 # make fuzz FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 120
 FUZZ_TARGETS ?= manifest packed signature graph golden
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-summarize models test test-all test-wheel js test-js lint format bench bench-peers matrix fuzz clean
+.PHONY: help demo demo-summarize models test test-all test-wheel js test-js docs lint format bench bench-peers matrix fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -53,10 +55,10 @@ demo-summarize: $(DEMO_READY) ## train the docstring summarizer (minutes, once),
 	$(BIN)/edgekit export docstring-summarizer -t all -o bundles/docstring-summarizer --replace
 	$(BIN)/edgekit run bundles/docstring-summarizer --file docs/some-docstrings.txt
 
-test: lint ## lint and types, then every test but the long ones
+test: lint $(UI_READY) ## lint and types, then every test but the long ones
 	$(BIN)/python $(PYTEST) -m "not long"
 
-test-all: lint ## the same, the long tests too
+test-all: lint $(UI_READY) ## the same, the long tests too
 	$(BIN)/python $(PYTEST)
 
 test-wheel: $(DEV_READY) ## build the wheel and use what it holds
@@ -68,6 +70,10 @@ js: $(JS_READY) ## compile the JavaScript package (Node 20 or newer; docs/javasc
 test-js: js $(DEV_READY) ## its own tests, then the same answers as Python's in Node and in headless Chromium
 	cd js && npm test --silent
 	$(BIN)/python -m pytest tests/integration/test_js.py tests/integration/test_js_browser.py
+
+docs: $(DEV_READY) ## the documentation site in build/site, strictly and without network; open build/site/index.html
+	$(BIN)/python -m website
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(DEV_READY) ## ruff and mypy
 	$(BIN)/ruff check $(SOURCES)
@@ -93,7 +99,7 @@ fuzz: $(DEV_READY) ## feed the readers of bundles with what atheris makes up (Li
 		$(BIN)/python fuzz/run.py $$target -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=5 -rss_limit_mb=1024 || exit 1; done
 
 clean: ## remove environments, bundles and caches
-	rm -rf $(VENV) build dist js/dist js/node_modules bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-ui build dist js/dist js/node_modules bundles benchmarks/envs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a second `make` installs nothing unless pyproject.toml changed.
@@ -104,6 +110,11 @@ $(DEMO_READY): pyproject.toml
 $(DEV_READY): pyproject.toml
 	$(call install,$(DEV_EXTRAS))
 	@touch $(DEMO_READY) $@
+
+$(UI_READY): pyproject.toml
+	test -x .venv-ui/bin/python || $(PYTHON) -m venv .venv-ui
+	.venv-ui/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(PIP_FLAGS) -e '.[ui]'
+	@touch $@
 
 $(JS_READY): js/package-lock.json
 	cd js && npm ci --silent --ignore-scripts

@@ -1,4 +1,4 @@
-"""What `pip install edgekit` brings to a device: names and sizes."""
+"""What `pip install edgekit` brings to a device, and `edgekit[ui]` to a demo: names and sizes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,13 @@ print(json.dumps(sizes))
 """
 
 
-def measure(root: Path) -> dict[str, Any]:
-    """Install edgekit without extras into a new environment and list what is there.
+def measure(root: Path, extra: str = "", *, bytecode: bool = True) -> dict[str, Any]:
+    """Install edgekit into a new environment and list what is there.
+
+    Args:
+        root: The project's folder.
+        extra: One of its extras; none where empty.
+        bytecode: Whether pip compiles, as it does unless an image's recipe says otherwise.
 
     Raises:
         SystemExit: A package of the build side came along.
@@ -36,7 +41,8 @@ def measure(root: Path) -> dict[str, Any]:
         python = Path(folder, "Scripts" if os.name == "nt" else "bin", "python")
         flags = shlex.split(os.environ.get("PIP_FLAGS", ""))
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *flags]
-        subprocess.run([*pip, str(root)], check=True)
+        pip += [] if bytecode else ["--no-compile"]
+        subprocess.run([*pip, f"{root}[{extra}]" if extra else str(root)], check=True)
         listed = subprocess.run([str(python), "-c", LIST], check=True, capture_output=True, text=True).stdout
     packages = {name: facts for name, facts in json.loads(listed).items() if name not in {"pip", "setuptools"}}
     intruders = FORBIDDEN & set(packages)
@@ -48,9 +54,9 @@ def measure(root: Path) -> dict[str, Any]:
     }
 
 
-def render(result: dict[str, Any]) -> str:
+def render(result: dict[str, Any], title: str = "Device install: pip install edgekit (no torch)") -> str:
     """A table, the largest first."""
     packages = sorted(result["packages"].items(), key=lambda item: -item[1]["mb"])
     lines = [f"  {name:24}{facts['version']:>12}{facts['mb']:>8.1f} MB" for name, facts in packages]
     total = f"  {'all':24}{'':>12}{result['total_mb']:>8.1f} MB"
-    return "\n".join(["\nDevice install: pip install edgekit (no torch)", *lines, total])
+    return "\n".join([f"\n{title}", *lines, total])

@@ -23,7 +23,8 @@ from peers import measure as comparison
 from peers.render import render
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("export", "cold", "tasks", "peers", "install")
+PARTS = ("export", "cold", "tasks", "peers", "install", "demo-install")
+DEMO = "Demo: pip install --no-compile 'edgekit[ui]', what an image holds besides Python and the bundle"
 
 
 def main() -> None:
@@ -52,6 +53,9 @@ def main() -> None:
     if "install" in arguments.only:
         result["install"] = device_install.measure(ROOT)
         print(device_install.render(result["install"]))
+    if "demo-install" in arguments.only:
+        result["demo-install"] = device_install.measure(ROOT, "ui", bytecode=False)
+        print(device_install.render(result["demo-install"], DEMO))
     path = arguments.output or _default_output(result)
     path.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     print(f"\nwritten to {path.name} in {path.parent.name}/")

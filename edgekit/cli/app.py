@@ -9,6 +9,7 @@ import typer
 import edgekit
 from edgekit.cli.bench import bench
 from edgekit.cli.check import check
+from edgekit.cli.demo import demo
 from edgekit.cli.distribution import pull, push
 from edgekit.cli.dockerfile import dockerfile
 from edgekit.cli.export import export
@@ -39,12 +40,13 @@ app = typer.Typer(
 app.command(rich_help_panel=MAKE, short_help="Make a bundle, and prove it.")(export)
 app.command(rich_help_panel=MAKE, short_help="Make many bundles at once.")(matrix)
 app.command(rich_help_panel=USE, short_help="Show what a bundle is and what was proved.")(inspect)
-app.command(rich_help_panel=USE, short_help="Embed texts with a bundle.")(run)
+app.command(rich_help_panel=USE, short_help="Ask a bundle, as a device would.")(run)
 app.command(rich_help_panel=USE, short_help="Answer over HTTP with one bundle or several.")(serve)
 app.command(rich_help_panel=USE, short_help="Time a bundle, alone or against another.")(bench)
 app.command(rich_help_panel=USE, short_help="Check a bundle's files and answers on this machine.")(verify)
 app.command(rich_help_panel=USE, short_help="Check a bundle against the one before it; for CI.")(check)
 app.command(rich_help_panel=USE, short_help="Make a page about a bundle to look at before it ships.")(report)
+app.command(rich_help_panel=USE, short_help="Serve a page that asks a bundle, for a browser.")(demo)
 app.command(rich_help_panel=SHIP, short_help="Sign a bundle.")(sign)
 app.command(rich_help_panel=SHIP, short_help="Write a bundle into one file.")(pack)
 app.command(rich_help_panel=SHIP, short_help="Write a packed bundle's files into a folder.")(unpack)

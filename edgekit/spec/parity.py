@@ -7,6 +7,7 @@ tell (too few samples, a reference that answers at chance level) is ``unproven``
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -16,6 +17,7 @@ from edgekit.spec.reader import Table, nearest
 from edgekit.spec.spread import Spread
 
 Z95: Final = 1.959963984540054  # two-sided 95 %
+LARGEST: Final = sys.float_info.max
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,9 @@ class Interval:
     def to_json(self) -> dict[str, Any]:
         """Rounded to 6 digits: beyond them lies the noise of a CPU's summation order."""
         return {
-            "estimate": round(self.estimate, 6),
-            "low": round(self.low, 6),
-            "high": round(self.high, 6),
+            "estimate": _written(self.estimate),
+            "low": _written(self.low),
+            "high": _written(self.high),
             "samples": self.samples,
         }
 
@@ -130,10 +132,19 @@ class Interval:
         """
         return cls(
             estimate=table.number("estimate"),
-            low=table.number("low"),
-            high=table.number("high"),
+            low=_read(table.number("low")),
+            high=_read(table.number("high")),
             samples=table.integer("samples"),
         )
+
+
+def _written(value: float) -> float:
+    """Six digits. JSON has no infinity, which the interval of one sample reaches: the largest float stands for it."""
+    return value if math.isnan(value) else round(max(-LARGEST, min(LARGEST, value)), 6)
+
+
+def _read(value: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) >= LARGEST else value
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -188,7 +199,7 @@ class Check:
         """As evidence, floats rounded to 6 digits."""
         document: dict[str, Any] = {
             "name": self.name,
-            "measured": round(self.measured, 6),
+            "measured": _written(self.measured),
             "bound": self.bound,
             "passed": self.passed,
         }
@@ -205,7 +216,7 @@ class Check:
         """
         return cls(
             name=table.string("name"),
-            measured=table.number("measured"),
+            measured=_read(table.number("measured")),
             bound=table.number("bound"),
             passed=table.boolean("passed"),
             interval=Interval.read(table.table("interval")) if "interval" in table else None,

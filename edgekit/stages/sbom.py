@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edgekit.spec.manifest import Component, FileEntry, Manifest
+from edgekit.spec.parity import LARGEST
 
 SBOM: Final = "sbom.cdx.json"
 SPEC_VERSION: Final = "1.6"
@@ -103,7 +104,7 @@ def _model(manifest: Manifest, evidence: Mapping[str, Any], reference: str) -> d
 def _metric(variant: str, check: Mapping[str, Any]) -> dict[str, Any]:
     """A measured check: the value its verdict was taken on, and the interval where there is one."""
     interval: Mapping[str, float] = check.get("interval") or {"low": math.inf, "high": math.inf}
-    finite = all(math.isfinite(interval[end]) for end in ("low", "high"))
+    finite = all(abs(interval[end]) < LARGEST for end in ("low", "high"))
     bounds = {"lowerBound": f"{interval['low']:g}", "upperBound": f"{interval['high']:g}"} if finite else {}
     return {
         "type": check["name"],

@@ -87,6 +87,12 @@ class Page:
                 raise TimeoutError(condition)
             time.sleep(0.05)
 
+    def upload(self, selector: str, file: Path) -> None:
+        """Choose a file in the file input that a selector finds."""
+        root = self._call("DOM.getDocument")["root"]["nodeId"]
+        node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self._call("DOM.setFileInputFiles", nodeId=node, files=[str(file)])
+
     def screen(self, width: int, height: int, *, dark: bool) -> None:
         """The window's size in CSS pixels, and the colours that the user prefers."""
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,

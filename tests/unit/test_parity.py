@@ -177,3 +177,12 @@ def test_an_interval_without_its_samples_is_refused():
     del document["samples"]
     with pytest.raises(RecordError, match="samples"):
         Interval.read(Table(document, "interval"))
+
+
+def test_what_one_sample_tells_is_written_as_numbers_that_json_knows():
+    interval = mean_interval([0.5])
+    check = Check("distance", interval.high, 0.1, passed=False, interval=interval)
+    text = json.dumps(check.to_json(), allow_nan=False)
+    read = Check.read(Table(json.loads(text), "check"))
+    assert (read.measured, read.interval.low, read.interval.high) == (math.inf, -math.inf, math.inf)
+    assert read.undecided
