@@ -69,8 +69,13 @@ def _post(route: TaskRoute, names: Sequence[str], schemas: dict[str, Any]) -> di
     if route.streams:
         answers["text/event-stream"] = {
             "schema": {
-                "type": "string",
-                "description": "With `stream`: events `piece`, then `answer`, or `error`; the data of each is JSON.",
+                "type": "object",
+                "description": "An event, with `stream`: `piece`, then `answer`, or `error`; the data of each is JSON.",
+                "properties": {
+                    "event": {"type": "string", "enum": ["piece", "answer", "error"]},
+                    "data": {"type": "string", "contentMediaType": "application/json"},
+                },
+                "required": ["event", "data"],
             }
         }
     return {
