@@ -93,9 +93,11 @@ def _lines(name: str, rows: list[dict[str, object]]) -> Callable[[Path], object]
 
 
 def _pictures(folder: Path) -> None:
-    (folder / "pictures").mkdir()
-    for number, name in enumerate(("cat", "dog", "mat")):
-        (folder / "pictures" / f"{name}.png").write_bytes(_png(40 + 8 * number, 48))
+    (folder / "photos").mkdir()
+    for number, name in enumerate(("cat", "dog")):
+        (folder / "animals" / name).mkdir(parents=True)
+        for place in (folder / "photos", folder / "animals" / name):
+            (place / f"{name}.png").write_bytes(_png(40 + 8 * number, 48))
 
 
 def _png(width: int, height: int) -> bytes:
@@ -127,6 +129,6 @@ FILES: dict[str, Callable[[Path], object]] = {
     ),
     "articles.jsonl": _lines("articles.jsonl", [{"text": "the old cat sat on a mat", "target": "a cat sat"}] * 3),
     "prompts.txt": lambda folder: (folder / "prompts.txt").write_text("Once upon a time there was a cat.\n" * 3),
-    "pictures/cat.png": _pictures,
+    "photos/cat.png": _pictures,
     "clip.wav": _clip,
 }
