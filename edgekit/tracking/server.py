@@ -26,7 +26,6 @@ PARENT: Final = "mlflow.parentRunId"
 # MLflow asks a server that does not answer for minutes, and tells its makers how it is used; what a user set stays.
 _SETTINGS: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # which belongs to our result
     "GIT_PYTHON_REFRESH": "quiet",  # it warns where there is no git, which nothing here needs

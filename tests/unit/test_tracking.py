@@ -40,7 +40,7 @@ def server(tmp_path_factory):
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
         try:
-            answering(process, f"{uri}/health", folder / "log")
+            answering(process, f"{uri}/api/2.0/mlflow/experiments/get?experiment_id=0", folder / "log")
             yield uri
         finally:
             os.killpg(process.pid, 15)
@@ -51,7 +51,8 @@ def answering(process, url, log):
     deadline = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - made above
+            # The first question makes the tables, which takes minutes where CPUs are busy.
+            with urllib.request.urlopen(url, timeout=START_S):  # noqa: S310 - made above
                 return
         except OSError:
             time.sleep(0.2)
