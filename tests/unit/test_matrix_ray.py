@@ -143,35 +143,5 @@ def test_a_worker_killed_in_the_middle_changes_nothing_and_devices_do_their_own_
     assert json.loads((case.output / "matrix.json").read_text())["cached"] == len(CELLS)
 
 
-@pytest.mark.long
-def test_a_node_lost_in_the_middle_changes_nothing(cluster, case, tmp_path_factory):
-    alone = Case(tmp_path_factory.mktemp("alone"))
-    alone.run(SPEC)
-    lost = add_node(cluster, resources={"riscv": 1})
-    spare = []
-
-    def lose(_pid):
-        spare.append(add_node(cluster, resources={"riscv": 1}))
-        cluster.remove_node(lost, allow_graceful=False)
-
-    when_it_hangs(case, CELLS[3], lose)
-    report = case.on_ray(cluster.address, SPEC.replace("arm64 = 1", "riscv = 1"))
-    assert report.exit_code == 0
-    assert case.files() == alone.files()
-    assert [entry["job"] for entry in played_jobs.log(case.plays)].count(CELLS[3]) == 2
-    cluster.remove_node(spare[0])
-
-
-@pytest.mark.long
-def test_one_that_dies_every_time_is_reported_and_stops_no_other(cluster, case):
-    case.play(CELLS[0], "dies")
-    start = time.monotonic()
-    report = case.on_ray(cluster.address, SPEC)
-    assert [one.verdict for one in report.cells] == ["crash"] + ["pass"] * (len(CELLS) - 1)
-    assert report.exit_code == 1
-    assert time.monotonic() - start < 600
-    assert len([entry for entry in played_jobs.log(case.plays) if entry["job"] == CELLS[0]]) == 4
-
-
 def test_a_device_is_no_other_place_than_another_of_its_kind():
     assert node_place({"arm64": 1}) == node_place({"arm64": 1}) != node_place({})
