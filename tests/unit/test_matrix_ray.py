@@ -15,7 +15,10 @@ from edgekit.matrix.keys import node_place
 from . import played_jobs
 from .matrix_cases import CELLS, Case, later
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own, of its sockets and its future
+pytestmark = [
+    pytest.mark.long,  # three nodes on two busy cores take minutes to start, and Ray gives up on one after 30 seconds
+    pytest.mark.filterwarnings("ignore"),  # Ray's own, of its sockets and its future
+]
 SPEC = """
 models = ["one", "two"]
 recipes = ["climb", "fp32"]
