@@ -111,6 +111,8 @@ def test_device_tests_pass_on_the_installed_package(installed, tmp_path):
         "conftest",
         "-c",
         str(ROOT / "pyproject.toml"),
+        "-o",
+        "pythonpath=",  # which names the checkout
     ]
     environment = os.environ | {"PYTHONPATH": f"{installed}{os.pathsep}{tmp_path}", "PYTHONSAFEPATH": "1"}
     done = subprocess.run(
