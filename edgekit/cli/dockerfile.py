@@ -89,7 +89,7 @@ def _show(weighed: Estimate, base: str, screen: Screen) -> None:
 
     listing = table("part", "MB", numbers=["MB"])
     listing.add_row(
-        plain(f"{base}, as its publisher lists it"), "?" if weighed.base_mb is None else f"{weighed.base_mb:.0f}"
+        plain(f"{base}, roughly (not measured)"), "?" if weighed.base_mb is None else f"{weighed.base_mb:.0f}"
     )
     names = list(weighed.packages_mb)
     for name in names[:SHOWN]:
