@@ -13,7 +13,7 @@ from edgekit.bundle.reading import Bundle
 from edgekit.containers.context import Recipe
 from edgekit.errors import UsageError
 
-# Uncompressed, roughly, from experience: nobody has measured them here, and they cannot be looked up without a registry.
+# Uncompressed, roughly: nobody has measured them here, and they cannot be looked up without a registry.
 BASES_MB: Final = {"python:3.13-slim-bookworm": 130}
 REMOVED: Final = ("huggingface-hub", "hf-xet", "fsspec")  # by the Dockerfile, after it was installed
 LAMBDA_CLIENT_MB: Final = 3
