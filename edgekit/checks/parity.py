@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from edgekit.bundle.reading import Bundle
+from edgekit.bundle.evidence import find_parity_evidence
 from edgekit.checks.findings import FAIL, INCONCLUSIVE, NOTE, PASS, Finding, outcome
 from edgekit.checks.sides import Pair, Sides
 from edgekit.errors import RecordError
-from edgekit.spec.evidence import PARITY_EVIDENCE, ParityEvidence, VariantEvidence, find_check, read_evidence
+from edgekit.spec.evidence import PARITY_EVIDENCE, VariantEvidence, find_check
 from edgekit.spec.parity import Check, Parity
-from edgekit.spec.reader import parse_json
-
-MAX_EVIDENCE_BYTES = 64 * 1024 * 1024
 
 
 def stored(sides: Sides) -> list[Finding]:
     """Hold the evidence of the new bundle against its own verdicts and against the baseline's evidence."""
     try:
-        new, old = read(sides.new), read(sides.old)
+        new, old = find_parity_evidence(sides.new), find_parity_evidence(sides.old)
     except RecordError as error:
         return [Finding("parity", "evidence", INCONCLUSIVE, detail=error.message)]
     if new is None:
@@ -29,17 +26,6 @@ def stored(sides: Sides) -> list[Finding]:
     for pair in sides.pairs:
         found += _pair(pair, new.variants.get(pair.new.name), old.variants.get(pair.old.name) if old else None)
     return found
-
-
-def read(bundle: Bundle) -> ParityEvidence | None:
-    """The bundle's parity evidence; None where it holds none.
-
-    Raises:
-        RecordError: It is not what such evidence is.
-    """
-    if not any(entry.path == PARITY_EVIDENCE for entry in bundle.manifest.files):
-        return None
-    return read_evidence(parse_json(bytes(bundle.read(PARITY_EVIDENCE)), PARITY_EVIDENCE, max_bytes=MAX_EVIDENCE_BYTES))
 
 
 def judged(name: str, parity: Parity) -> list[Finding]:

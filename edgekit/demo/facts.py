@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edgekit.bundle.evidence import find_parity_evidence
 from edgekit.bundle.reading import Bundle
 from edgekit.runtime import Model
-from edgekit.spec.evidence import PARITY_EVIDENCE, ParityEvidence, Searched, read_evidence
+from edgekit.spec.evidence import Searched
 from edgekit.spec.parity import Check
-from edgekit.spec.reader import parse_json
 
 MAX_EVIDENCE_BYTES: Final = 16 << 20
 NO_TIMES: Final = (
@@ -47,7 +47,7 @@ def gather(bundle: Bundle, model: Model) -> Facts:
         RecordError: It is not what it says it is.
     """
     manifest, variant = bundle.manifest, model.variant
-    evidence = _evidence(bundle)
+    evidence = find_parity_evidence(bundle, max_bytes=MAX_EVIDENCE_BYTES)
     judged = evidence.variants.get(variant.name) if evidence else None
     size = sum(entry.size for entry in manifest.files)
     rows = [
@@ -97,12 +97,6 @@ def escaped(text: str) -> str:
     """Text that Markdown and HTML leave as it is."""
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"\\{letter}" if letter in "\\`*_{}[]()#+!|$~" else letter for letter in plain)
-
-
-def _evidence(bundle: Bundle) -> ParityEvidence | None:
-    if not any(entry.path == PARITY_EVIDENCE for entry in bundle.manifest.files):
-        return None
-    return read_evidence(parse_json(bytes(bundle.read(PARITY_EVIDENCE)), PARITY_EVIDENCE, max_bytes=MAX_EVIDENCE_BYTES))
 
 
 def _row(check: Check) -> tuple[str, str, str]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from edgekit.bundle.evidence import find_parity_evidence
 from edgekit.bundle.reading import Bundle
-from edgekit.checks import parity as stored
 from edgekit.checks.findings import Finding
 from edgekit.checks.latency import Latency
 from edgekit.report.energy import Energy
@@ -87,12 +87,12 @@ def gather(bundle: Bundle, measured: Measured, old: Bundle | None = None, findin
     return Page(
         manifest=bundle.manifest,
         digest=bundle.manifest_sha256,
-        evidence=stored.read(bundle),
+        evidence=find_parity_evidence(bundle),
         places=_places(bundle),
         measured=measured,
         old=_name(old) if old else "",
         old_manifest=old.manifest if old else None,
-        old_evidence=stored.read(old) if old else None,
+        old_evidence=find_parity_evidence(old) if old else None,
         findings=findings,
     )
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from edgekit.bundle.evidence import read_parity_evidence
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import EdgekitError
-from edgekit.spec.evidence import PARITY_EVIDENCE, VariantEvidence, read_evidence
+from edgekit.spec.evidence import VariantEvidence
 from edgekit.spec.manifest import Manifest
-from edgekit.spec.reader import parse_json
 
-MAX_EVIDENCE_BYTES: Final = 64 * 1024 * 1024
 _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9_./-]+")
 
 
@@ -56,8 +55,7 @@ def of_bundle(name: str, asked: Mapping[str, str], path: Path, *, seconds: float
     """
     bundle = Bundle.open(path)
     manifest = bundle.manifest
-    table = parse_json(bytes(bundle.read(PARITY_EVIDENCE)), PARITY_EVIDENCE, max_bytes=MAX_EVIDENCE_BYTES)
-    variants = read_evidence(table).variants
+    variants = read_parity_evidence(bundle).variants
     verdicts = {variant.parity.verdict for variant in variants.values()}
     source = manifest.source
     return Entry(
