@@ -94,9 +94,7 @@ def find(cell: Cell) -> Found:
         InputError: The checkpoint or the data cannot be used.
     """
     request = cell.request
-    checkpoint = fetch.fetch(
-        request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle
-    )
+    checkpoint = fetch.requested(request)
     weights = sum(path.stat().st_size for path in checkpoint.folder.iterdir() if path.is_file())
     return Found(
         key=keys.original_key(checkpoint, request),

@@ -108,9 +108,7 @@ def request_files(request: BuildRequest) -> str:
         UsageError: No such model.
         CheckpointError: There is something, but no checkpoint that may be read.
     """
-    checkpoint = fetch.fetch(
-        request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle
-    )
+    checkpoint = fetch.requested(request)
     return files_digest(checkpoint.folder)
 
 

@@ -129,9 +129,7 @@ def _load(
     """The checkpoint, the original and the data to ask it."""
     _train(request.model, progress)
     with progress.stage("fetch"):
-        checkpoint = fetch.fetch(
-            request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle
-        )
+        checkpoint = fetch.requested(request)
     with progress.stage("load the reference"):
         task = reference.resolve_task(checkpoint, request.task)
         original = reference.load_reference(checkpoint, task, work)

@@ -21,8 +21,9 @@ from edgekit.errors import CheckpointError, UsageError
 from edgekit.spec.manifest import Source
 from edgekit.spec.model import ModelCard, Published, Trained
 from edgekit.spec.reader import nearest, parse_json
-from edgekit.stages import train
+from edgekit.stages import train, weight_files
 from edgekit.stages.inspection import inspect
+from edgekit.stages.request import BuildRequest
 
 PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _HUB_FILES: Final = ["*.json", "*.txt", "*.model", "*.safetensors", "README.md"]
@@ -79,6 +80,11 @@ def fetch(
         f"{model!r} is no model of edgekit, no folder and no hub id",
         hint=nearest(model, tuple(cards)) or f"known models: {', '.join(sorted(cards))}; a hub id is owner/name",
     )
+
+
+def requested(request: BuildRequest) -> Checkpoint:
+    """:func:`fetch` of what a build is asked for."""
+    return fetch(request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle)
 
 
 def _from_card(card: ModelCard, revision: str | None, token: str | None) -> Checkpoint:
@@ -184,7 +190,7 @@ def _config(folder: Path) -> Mapping[str, Any]:
 
 
 def _weight_files(folder: Path, *, allow_pickle: bool) -> list[Path]:
-    found = sorted(path for path in folder.glob("*.safetensors") if path.is_file())
+    found = weight_files.safetensors(folder)
     if found:
         return found
     pickles = sorted(path for path in folder.iterdir() if path.suffix in PICKLES and path.is_file())

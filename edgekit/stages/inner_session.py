@@ -18,10 +18,16 @@ def open_component(folder: Path, component: str, *, as_written: bool = False) ->
         component: Which of them.
         as_written: Whether ONNX Runtime leaves the graph as it is, so that every inner value exists.
     """
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = usable_threads()
+    options = quiet_options()
     if as_written:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     path = folder / component_files.graph_file(component)
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def quiet_options() -> ort.SessionOptions:
+    """Options of a session that does not warn, on the threads that this process may use."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = usable_threads()
+    return options

@@ -15,6 +15,7 @@ from typing import Any, Final
 from edgekit.errors import CheckpointError
 from edgekit.runtime import limited_child
 from edgekit.runtime.limited_child import ChildError
+from edgekit.stages import weight_files
 
 TIME_LIMIT_S: Final = 120.0
 MEMORY_LIMIT_BYTES: Final = 4 << 30  # weights are mapped and do not count
@@ -64,7 +65,7 @@ def parse(arguments: Sequence[str], write: Callable[[Any], None]) -> None:
 
     folder = Path(arguments[0])
     tensors = 0
-    for path in sorted(path for path in folder.glob("*.safetensors") if path.is_file()):
+    for path in weight_files.safetensors(folder):
         write({"file": path.name})
         try:
             with safe_open(path, framework="numpy") as opened:

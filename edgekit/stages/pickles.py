@@ -15,6 +15,7 @@ from typing import Any, Final
 from edgekit.errors import CheckpointError
 from edgekit.runtime import limited_child
 from edgekit.runtime.limited_child import ChildError
+from edgekit.stages import weight_files
 from edgekit.stages.fetch import PICKLES
 
 TIME_LIMIT_S: Final = 600.0
@@ -27,7 +28,7 @@ def without_pickles(folder: Path, work: Path) -> Path:
     Raises:
         CheckpointError: The pickle holds anything but tensors, or cannot be read.
     """
-    if any(folder.glob("*.safetensors")):
+    if weight_files.safetensors(folder):
         return folder
     copy = work / "checkpoint"
     for file in folder.rglob("*"):  # copytree would wrap a full disk's error, without its number

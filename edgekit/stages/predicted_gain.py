@@ -20,9 +20,9 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
-from edgekit.runtime.host import usable_threads
 from edgekit.runtime.timing import time_calls
 from edgekit.stages import component_files
+from edgekit.stages.inner_session import quiet_options
 from edgekit.stages.products import products
 from edgekit.stages.quantize import quantize_products
 from edgekit.stages.reference import Feeds
@@ -91,7 +91,7 @@ def predict(fp32: Path, component: str, feeds: Feeds) -> Prediction | None:
 def _times(path: Path, feeds: Feeds) -> Mapping[str, float]:
     """Microseconds by node's name, over all runs."""
     with tempfile.TemporaryDirectory() as folder:
-        options = _options()
+        options = quiet_options()
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder, "profile"))
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -124,17 +124,10 @@ def _product_gain(shapes: Mapping[tuple[int, ...], int], rows: int) -> float:
 
 
 def _session(model: ir.Model) -> ort.InferenceSession:
-    options = _options()
+    options = quiet_options()
     # Two take turns, and threads of one that spin between its runs would take the CPU from the other.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return ort.InferenceSession(ir.to_proto(model).SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def _options() -> ort.SessionOptions:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = usable_threads()
-    return options
 
 
 def _product(weight: np.ndarray[Any, Any]) -> ir.Model:

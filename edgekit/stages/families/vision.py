@@ -20,7 +20,7 @@ from edgekit.spec.settings.features import FeatureSettings
 from edgekit.spec.settings.image import CHANNELS, ImageSettings
 from edgekit.spec.settings.labels import LabelSettings
 from edgekit.spec.settings.section import Section
-from edgekit.stages import synthetic_images
+from edgekit.stages import synthetic_images, weight_files
 from edgekit.stages.data import Dataset, Row
 from edgekit.stages.export import Part
 from edgekit.stages.families.classification import activation_of, label_names, label_truth
@@ -161,7 +161,7 @@ def _load_features(folder: Path, processor: Any, settings: ImageSettings) -> Ref
 
 
 def _stores_pooler(folder: Path) -> bool:
-    for path in folder.glob("*.safetensors"):
+    for path in weight_files.safetensors(folder):
         with safe_open(path, framework="np") as file:
             if any(name.startswith(_POOLER) or ".pooler." in name for name in file.keys()):  # noqa: SIM118 - no mapping
                 return True
