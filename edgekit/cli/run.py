@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgekit.runtime import Embedder
+    from edgekit.runtime import Embedder, Model
 
 VariantOption = Annotated[
     str | None,
@@ -89,13 +89,10 @@ def run(  # noqa: PLR0913 - each is an option of the command
     screen = Screen.of(context, as_json=as_json, debug=debug)
     texts = _texts(inputs or [], file)
     chosen = read_options(options or [])
-    from edgekit.runtime import Embedder, load, pipeline
+    from edgekit.runtime import Embedder
 
     asked = trusting(trust, allow_unsigned=allow_unsigned)
-    if task:
-        model = pipeline(task, bundle, variant=variant, threads=threads, store=store, **asked)
-    else:
-        model = load(bundle, variant=variant, threads=threads, store=store, **asked)
+    model = opened(bundle, task, variant=variant, threads=threads, store=store, **asked)
     if isinstance(model, Embedder):
         if chosen:
             raise UsageError(
@@ -115,6 +112,13 @@ def run(  # noqa: PLR0913 - each is an option of the command
         screen.result({"answers": answers, "variant": model.variant.name})
         return
     show(texts, answers, model, screen)
+
+
+def opened(bundle: str, task: str | None, **how: Any) -> Model:
+    """A bundle, used for a task where one is named and for its own otherwise; ``how`` as ``load`` takes it."""
+    from edgekit.runtime import load, pipeline
+
+    return pipeline(task, bundle, **how) if task else load(bundle, **how)
 
 
 def _embed(model: Embedder, texts: Sequence[str], npy: Path | None, screen: Screen) -> None:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgekit.cli.installing import StoreOption
-from edgekit.cli.run import ThreadsOption, VariantOption
+from edgekit.cli.run import ThreadsOption, VariantOption, opened
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
 from edgekit.cli.signing import AllowUnsignedFlag, TrustOption, trusting
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
-    from edgekit.runtime import Model
     from edgekit.serve.served import Wanted
 
 LIMITS, PACE = "Limits", "Pace"
@@ -105,7 +104,6 @@ def serve(  # noqa: PLR0913 - each is an option of the command
     """Answer over HTTP until SIGTERM or ^C; the log on standard output is JSON lines."""
     Screen.of(context, as_json=as_json, debug=debug)
     _need_extra()
-    from edgekit.runtime import load, pipeline
     from edgekit.serve.app import service
     from edgekit.serve.limits import MIB, Limits
     from edgekit.serve.observing import Metrics, log
@@ -123,16 +121,19 @@ def serve(  # noqa: PLR0913 - each is an option of the command
     chosen: dict[str, Any] = {"variant": variant, "threads": threads, "store": store}
     chosen |= trusting(trust, allow_unsigned=allow_unsigned)
 
-    def opener(wanted: Wanted) -> Model:
-        if wanted.task:
-            return pipeline(wanted.task, wanted.path, **chosen)
-        return load(wanted.path, **chosen)
-
     pace = Pace(calls, max_batch, batch_wait_ms / 1e3, queue_s)
     metrics = Metrics()
     with logging_to(sys.stdout), bind(host, port) as listening:
         listening_service = service(
-            open_all(_wanted(bundles, task or []), opener, pace, metrics.called), limits, metrics, access_log=access_log
+            open_all(
+                _wanted(bundles, task or []),
+                lambda wanted: opened(wanted.path, wanted.task, **chosen),
+                pace,
+                metrics.called,
+            ),
+            limits,
+            metrics,
+            access_log=access_log,
         )
         for one in listening_service.served:
             gained: dict[str, Any] = (

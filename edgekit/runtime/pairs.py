@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edgekit.errors import HostError, InputError, IntegrityError, UsageError
 from edgekit.runtime.encoded import Bare, Encoded, Frame, Stride, frame_of, window_spans
-from edgekit.runtime.text import CHARACTERS_PER_TOKEN, checked_text, cut_text, guarded
+from edgekit.runtime.text import CHARACTERS_PER_TOKEN, checked_text, cut_text, guarded, open_tokenizer
 from edgekit.spec.manifest import Tensor
 from edgekit.spec.settings.text import TextSettings
 
@@ -39,12 +39,9 @@ class PairEncoder:
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, settings: TextSettings) -> None:
-        # Not at the top: importing this module stays cheap for programs that only read a bundle.
-        from tokenizers import Tokenizer
-
         self.max_length = settings.max_length
         self._file = settings.tokenizer
-        self._tokenizer = guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
+        self._tokenizer = open_tokenizer(data, settings)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 

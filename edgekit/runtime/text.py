@@ -44,13 +44,10 @@ class TextEncoder:
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, settings: TextSettings) -> None:
-        # Not at the top: importing this module stays cheap for programs that only read a bundle.
-        from tokenizers import Tokenizer
-
         self.max_length = settings.max_length
         self._settings = settings
         self._longest = settings.max_length * CHARACTERS_PER_TOKEN
-        self._tokenizer = guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
+        self._tokenizer = open_tokenizer(data, settings)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if settings.max_length <= special:
             raise IntegrityError(
@@ -145,10 +142,7 @@ class TokenCounter:
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, settings: TextSettings) -> None:
-        # Not at the top: importing this module stays cheap for programs that only read a bundle.
-        from tokenizers import Tokenizer
-
-        self._tokenizer = guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
+        self._tokenizer = open_tokenizer(data, settings)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
@@ -160,6 +154,22 @@ class TokenCounter:
         """
         whole = checked_text("text", text)
         return len(guarded(lambda: self._tokenizer.encode(whole), InputError, "text").ids)
+
+
+def open_tokenizer(data: bytes | bytearray | memoryview, settings: TextSettings) -> Tokenizer:
+    """A bundle's tokenizer.
+
+    Args:
+        data: The verified bytes of ``tokenizer.json``.
+        settings: The manifest's.
+
+    Raises:
+        IntegrityError: It is no tokenizer.
+    """
+    # Not at the top: importing this module stays cheap for programs that only read a bundle.
+    from tokenizers import Tokenizer
+
+    return guarded(lambda: Tokenizer.from_buffer(bytes(data)), IntegrityError, settings.tokenizer)
 
 
 def checked_text(name: str, text: Any, longest: int | None = None) -> str:
