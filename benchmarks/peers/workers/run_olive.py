@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,9 @@ def build(request: Request) -> tuple[list[Path], list[str]]:
     path = folder / "olive.json"
     path.write_text(json.dumps(config), encoding="utf-8")
     olive = Path(sys.executable).with_name("olive")
-    subprocess.run([str(olive), "run", "--config", str(path)], check=True)
+    subprocess.run(
+        [str(olive), "run", "--config", str(path)], check=True, env=os.environ | {"OLIVE_DISABLE_TELEMETRY": "1"}
+    )
     made = _model(folder)
     return [made, *made.parent.glob("*.data")], []
 
