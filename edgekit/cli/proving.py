@@ -54,7 +54,14 @@ EvidenceOption = Annotated[
     ),
 ]
 TimeLimitOption = Annotated[
-    float, typer.Option("--time-limit", min=1, metavar="SECONDS", help="For each environment of --on.")
+    float | None,
+    typer.Option(
+        "--time-limit",
+        min=1,
+        metavar="SECONDS",
+        help="For the answers here, 120 otherwise; with --on for each environment, 300 otherwise.",
+        show_default=False,
+    ),
 ]
 TIME_LIMIT: Final = 300.0
 
@@ -68,7 +75,9 @@ _STYLES: Final = {
 }
 
 
-def prove_on(bundle: Path, names: Sequence[str], screen: Screen, *, evidence: Path | None, time_limit: float) -> None:
+def prove_on(
+    bundle: Path, names: Sequence[str], screen: Screen, *, evidence: Path | None, time_limit: float | None
+) -> None:
     """Prove a bundle in the environments named, keep the evidence, and show it.
 
     Raises:
@@ -85,7 +94,7 @@ def prove_on(bundle: Path, names: Sequence[str], screen: Screen, *, evidence: Pa
     if evidence is None:
         check_resealable(bundle)
     with _progress(screen) as progress:
-        report = prove(bundle, names, progress, time_limit=time_limit)
+        report = prove(bundle, names, progress, time_limit=time_limit or TIME_LIMIT)
     if evidence is None:
         add_evidence(bundle, EVIDENCE, report.to_bytes())
         place = f"{bundle}/{EVIDENCE}"

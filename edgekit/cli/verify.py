@@ -10,16 +10,17 @@ import typer
 
 from edgekit.cli.bytes_bar import bytes_bar
 from edgekit.cli.inspection import BundleArgument
-from edgekit.cli.proving import TIME_LIMIT, EvidenceOption, OnOption, TimeLimitOption, prove_on
+from edgekit.cli.proving import EvidenceOption, OnOption, TimeLimitOption, prove_on
 from edgekit.cli.run import ThreadsOption, VariantOption
 from edgekit.cli.screen import DebugFlag, JsonFlag, Screen
-from edgekit.cli.signing import AllowUnsignedFlag, TrustOption, trusting
-from edgekit.errors import EdgekitError, ParityError
+from edgekit.cli.signing import AllowUnsignedFlag, TrustOption
+from edgekit.errors import EdgekitError
 
 if TYPE_CHECKING:
     from edgekit.bundle.reading import Bundle
     from edgekit.bundle.trust import Standing, Trust
     from edgekit.runtime import SelfTest
+    from edgekit.spec.manifest import Variant
 
 _STANDINGS: Final = {
     "signed": "by {key}, which is trusted",
@@ -36,7 +37,7 @@ def verify(  # noqa: PLR0913 - each is an option of the command
     threads: ThreadsOption = None,
     on: OnOption = None,
     evidence: EvidenceOption = None,
-    time_limit: TimeLimitOption = TIME_LIMIT,
+    time_limit: TimeLimitOption = None,
     trust: TrustOption = None,
     allow_unsigned: AllowUnsignedFlag = False,
     min_release: Annotated[
@@ -48,6 +49,7 @@ def verify(  # noqa: PLR0913 - each is an option of the command
     """Check every digest, whether this machine can run the bundle, and its golden answers; with --on elsewhere too."""
     from edgekit.bundle.reading import Bundle
     from edgekit.bundle.trust import Trust
+    from edgekit.runtime.host import detect_host
 
     screen = Screen.of(context, as_json=as_json, debug=debug)
     with _step("integrity", screen) as found:
@@ -60,21 +62,13 @@ def verify(  # noqa: PLR0913 - each is an option of the command
     if on:
         prove_on(bundle, on, screen, evidence=evidence, time_limit=time_limit)
         return
-    with _step("this host", screen) as found:
-        from edgekit.runtime import load
-
-        model = load(bundle, variant=variant, threads=threads, **trusting(trust, allow_unsigned=allow_unsigned))
-        found(f"runs {model.variant.name} ({model.variant.recipe})")
-    with _step("answers", screen) as found:
-        result = model.self_test()
-        _require_passed(result)
-        found(f"{result.cases} golden cases, worst agreement {result.worst:.6f} (at least {result.bound:g})")
+    chosen, result = _answers(opened, variant, threads, time_limit, screen)
     if screen.json:
         screen.result(
             {
                 "integrity": {"files": len(opened.manifest.files), "size_bytes": size_bytes},
                 "signature": {"state": standing.state, "key": standing.key, "fingerprint": standing.fingerprint},
-                "host": {"variant": model.variant.name, "architecture": model.host.architecture},
+                "host": {"variant": chosen.name, "architecture": detect_host().architecture},
                 "answers": {"cases": result.cases, "worst_agreement": result.worst, "bound": result.bound},
             }
         )
@@ -89,12 +83,36 @@ def _standing(bundle: Bundle, policy: Trust, min_release: int, screen: Screen) -
     return standing
 
 
-def _require_passed(result: SelfTest) -> None:
-    if not result.passed:
-        raise ParityError(
-            f"golden cases: worst agreement {result.worst:.6f} of {result.cases}, expected at least {result.bound:g}",
-            hint="this onnxruntime or CPU computes differently; export again on or for this machine",
+def _answers(
+    bundle: Bundle, variant: str | None, threads: int | None, time_limit: float | None, screen: Screen
+) -> tuple[Variant, SelfTest]:
+    """Open and ask it in a child process: what a graph computes may crash, never end or fill the memory."""
+    from edgekit.runtime import loading, trying
+
+    step = "this host"
+    try:
+        loading.check_threads(threads)
+        chosen = loading.variant_here(bundle.manifest, variant)
+
+        def opened() -> None:
+            nonlocal step
+            _tick(step, f"runs {chosen.name} ({chosen.recipe})", screen, passed=True)
+            step = "answers"
+
+        result = trying.try_out(
+            bundle,
+            chosen,
+            threads=threads,
+            verified=True,
+            opened=opened,
+            time_limit_s=time_limit or trying.TIME_LIMIT_S,
         )
+    except EdgekitError:
+        _tick(step, "", screen, passed=False)
+        raise
+    found = f"{result.cases} golden cases, worst agreement {result.worst:.6f} (at least {result.bound:g})"
+    _tick(step, found, screen, passed=True)
+    return chosen, result
 
 
 @contextmanager

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store.disk import own_limits
@@ -14,16 +13,14 @@ from edgekit.bundle.store.store import TRIAL_PATIENCE_S, Store
 from edgekit.bundle.store.trust import policy_of
 from edgekit.bundle.trust import Trust
 from edgekit.errors import EdgekitError, HostError, IntegrityError, OutputError
+from edgekit.runtime.host import detect_host
 from edgekit.runtime.memory import available_bytes
 from edgekit.runtime.model import Model, SelfTest
-from edgekit.runtime.selection import check_host
+from edgekit.runtime.selection import check_cpu, check_host
 from edgekit.runtime.session import onnxruntime_version, this_host
-from edgekit.runtime.trying import MEMORY_LIMIT_BYTES, try_out
+from edgekit.runtime.trying import COPIES_OF_WEIGHTS, try_out, weight_bytes
 from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.user_folders import store_folder
-
-# ONNX Runtime holds weights in use once, and packs some of them a second time.
-_COPIES_OF_WEIGHTS: Final = 2
 
 
 def default_store() -> Store:
@@ -71,9 +68,10 @@ def check_fit(manifest: Manifest, *, memory_bytes: int | None = None) -> Variant
     Raises:
         HostError: There is none: the onnxruntime, the execution provider, the CPU or the memory is not what it needs.
     """
+    check_cpu(manifest, detect_host())  # ahead of the import of ONNX Runtime, which may crash here
     variant = check_host(manifest, this_host(), onnxruntime_version())
     available = available_bytes() if memory_bytes is None else memory_bytes
-    needed = _COPIES_OF_WEIGHTS * _size(manifest, variant)
+    needed = COPIES_OF_WEIGHTS * weight_bytes(manifest, variant)
     if available is not None and needed > available:
         raise HostError(
             f"variant {variant.name} needs about {needed} bytes of memory, this host has {available} left",
@@ -162,11 +160,8 @@ def _opened_after_test(store: Store, name: str, folder: Path, opened: Callable[[
 
 def _tested(folder: Path, name: str) -> SelfTest:
     with own_limits():
-        manifest = _bundle(folder, name).manifest
-    variant = check_fit(manifest)
-    # Beside the weights there are tokenizers, activations and Python: the fixed part.
-    limit = MEMORY_LIMIT_BYTES + 2 * _COPIES_OF_WEIGHTS * _size(manifest, variant)
-    return try_out(folder, memory_limit_bytes=limit)
+        bundle = _bundle(folder, name)
+    return try_out(bundle, check_fit(bundle.manifest))
 
 
 def _bundle(folder: Path, name: str) -> Bundle:
@@ -177,7 +172,3 @@ def _bundle(folder: Path, name: str) -> Bundle:
             hint=f"install it again, or `edgekit fsck --repair` and what was active before {name} is again",
         )
     return bundle
-
-
-def _size(manifest: Manifest, variant: Variant) -> int:
-    return sum(entry.size for entry in manifest.files if entry.path.startswith(f"{variant.folder}/"))

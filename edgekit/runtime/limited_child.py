@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, Final
+from typing import IO, Any, Final
 
 _MAX_ANSWER_BYTES: Final = 1 << 16
 _SECRET: Final = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|_KEY", re.IGNORECASE)  # in names of variables
@@ -40,14 +40,23 @@ class ChildError(Exception):
         self.said = said
 
 
-def ask(work: str, arguments: Sequence[str], *, time_limit_s: float, memory_limit_bytes: int) -> bytes:
+def ask(
+    work: str,
+    arguments: Sequence[str],
+    *,
+    time_limit_s: float,
+    memory_limit_bytes: int,
+    heard: Callable[[bytes], None] | None = None,
+) -> bytes:
     """Call a function in a child process, which does not get the variables that look like secrets.
 
     Args:
         work: ``module:function``; called with ``arguments`` and a function that writes one JSON value as a line.
         arguments: Texts.
         time_limit_s: After which the child is ended.
-        memory_limit_bytes: The most it may take (Linux; other systems do not limit it). Files it maps do not count.
+        memory_limit_bytes: The most it may take (Linux; other systems do not limit it), 0 for no limit. Files it maps
+            do not count.
+        heard: Called with each line as it comes.
 
     Returns:
         All lines that it wrote.
@@ -77,8 +86,10 @@ def ask(work: str, arguments: Sequence[str], *, time_limit_s: float, memory_limi
     timer.start()
     try:
         with child:
-            data = child.stdout.read(_MAX_ANSWER_BYTES) if child.stdout else b""
-            child.kill()  # whatever it still wanted to do
+            try:
+                data = _listen(child.stdout, heard)
+            finally:
+                child.kill()  # whatever it still wanted to do
     finally:
         timer.cancel()
     if late.is_set():
@@ -86,6 +97,17 @@ def ask(work: str, arguments: Sequence[str], *, time_limit_s: float, memory_limi
     if not data.endswith(_END):
         raise ChildError(_ended(child.returncode), said=data)
     return data.removesuffix(_END)
+
+
+def _listen(output: IO[bytes] | None, heard: Callable[[bytes], None] | None) -> bytes:
+    lines: list[bytes] = []
+    left = _MAX_ANSWER_BYTES
+    while output and left and (line := output.readline(left)):
+        lines.append(line)
+        left -= len(line)
+        if heard is not None:
+            heard(line)
+    return b"".join(lines)
 
 
 def answer(work: str, memory_limit_bytes: int, arguments: Sequence[str]) -> None:
@@ -117,8 +139,9 @@ def _limit(memory_bytes: int) -> None:
     except ImportError:
         return  # Windows
     try:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if memory_bytes:
+            resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
     except (ValueError, OSError):
         return  # a lower limit is in force already, or the system takes none
 

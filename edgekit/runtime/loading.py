@@ -17,7 +17,7 @@ from edgekit.runtime.opened import Opened
 from edgekit.runtime.selection import check_cpu, check_host
 from edgekit.runtime.session import onnxruntime_version, this_host
 from edgekit.runtime.tasks import CLASSES, OTHER_USES
-from edgekit.spec.manifest import Variant
+from edgekit.spec.manifest import Manifest, Variant
 from edgekit.spec.task import canonical
 
 MAX_THREADS = 1024
@@ -126,6 +126,32 @@ def open_variant(
     return model_of(opened, use=use)
 
 
+def variant_here(manifest: Manifest, name: str | None = None) -> Variant:
+    """The variant that :func:`load` opens on this machine.
+
+    Args:
+        manifest: The bundle's.
+        name: The variant asked for; None lets the machine decide.
+
+    Raises:
+        HostError: This machine runs none; the message says why.
+        UsageError: There is no variant of that name.
+        IntegrityError: The manifest's version range is malformed.
+    """
+    check_cpu(manifest, detect_host(), name)  # ahead of the import of ONNX Runtime, which may crash here
+    return check_host(manifest, this_host(), onnxruntime_version(), name)
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads that makes no sense.
+
+    Raises:
+        UsageError: It is given and not 1 to :data:`MAX_THREADS`.
+    """
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
+
+
 def model_of(opened: Opened, *, use: str | None = None) -> Model:
     """The object that answers for a bundle's task.
 
@@ -147,14 +173,11 @@ def model_of(opened: Opened, *, use: str | None = None) -> Model:
 def _opener(
     use: str | None, policy: Trust, *, variant: str | None, threads: int | None, spin: bool
 ) -> Callable[[Bundle], Model]:
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise UsageError(f"threads {threads}: expected 1 to {MAX_THREADS}")
+    check_threads(threads)
 
     def opened(bundle: Bundle) -> Model:
         standing = policy.require(bundle)  # before anything else of it is read
-        check_cpu(bundle.manifest, detect_host(), variant)  # ahead of the import of ONNX Runtime, which may crash here
-        chosen = check_host(bundle.manifest, this_host(), onnxruntime_version(), variant)
-        model = open_variant(bundle, chosen, use=use, threads=threads, spin=spin)
+        model = open_variant(bundle, variant_here(bundle.manifest, variant), use=use, threads=threads, spin=spin)
         model.standing = standing
         return model
 

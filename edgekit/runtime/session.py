@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,6 +56,8 @@ SESSION_OPTIONS: Final = frozenset(
 
 _ORT_TYPES: Final = {"float": "float32", "double": "float64"}
 _ERROR_LOG: Final = 3
+_NODE: Final = re.compile(r"while running (\w+) node")  # in what ONNX Runtime says
+_LOOKUPS: Final = ("Gather", "Embed")  # how operators begin that take rows of a table by ids
 
 # What a GPU is there for. Arithmetic on shapes may stay on the CPU: providers leave it there by design.
 _HEAVY: Final = frozenset(
@@ -352,9 +355,15 @@ def _load_error(error: Exception, path: str, version: str) -> EdgekitError:
 
 
 def _run_error(error: Exception) -> EdgekitError:
-    if type(error).__name__ == "InvalidArgument":
+    # The feeds fit what the graph declares. What a node says of an argument is the caller's matter where that node
+    # looks ids up, and otherwise the graph's: one may ask for a tensor of any size.
+    node = _NODE.search(str(error))
+    if type(error).__name__ == "InvalidArgument" and (node is None or node[1].startswith(_LOOKUPS)):
         return InputError(f"onnxruntime refused the input: {_reason(error)}")
-    return HostError(f"onnxruntime failed while running: {_reason(error)}", hint="smaller batches need less memory")
+    return HostError(
+        f"onnxruntime failed while running: {_reason(error) or type(error).__name__}",
+        hint="shorter inputs and smaller batches need less memory; `edgekit verify` tells whether it ever runs here",
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -1,9 +1,9 @@
 """Open what may be hostile, in a process with limits, and say how each ended: one JSON object a line.
 
-Run as ``python child.py FILE``: FILE holds one path a line. Every input is opened, verified and loaded through the
-library, and verified once more through the command line. The process may take 256 MiB of addresses more than it had
-when it started, and an input five seconds of its time in each of the three; what exceeds that ends the process, and the
-parent misses its line.
+Run as ``python child.py FILE ARGUMENT...``: FILE holds one path a line. Every input is opened, verified and loaded
+through the library, and then given to the command line, in the place of ``{}`` among the arguments. The process may
+take 256 MiB of addresses more than it had when it started, and an input five seconds of its time in each of the three;
+what exceeds that ends the process, and the parent misses its line.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ WAITING_SECONDS = 60  # for what waits instead, as on a pipe
 SPARE_BYTES = 256 << 20
 
 
-def outcome(path):
+def outcome(path, arguments):
     from edgekit.bundle.reading import Bundle
     from edgekit.bundle.trust import Trust
     from edgekit.cli.boundary import main
@@ -44,7 +44,8 @@ def outcome(path):
     limit_time()
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        found["exit_code"] = main(["verify", "--json", "--", path])
+        found["exit_code"] = main([path if argument == "{}" else argument for argument in arguments])
+    found["said"] = out.getvalue()
     found["traceback"] = "Traceback" in out.getvalue() + err.getvalue()
     return found
 
@@ -59,7 +60,7 @@ def limit_memory():
     resource.setrlimit(resource.RLIMIT_AS, (used + SPARE_BYTES, used + SPARE_BYTES))
 
 
-def run(paths):
+def run(paths, arguments):
     import onnxruntime  # noqa: F401 - what every load needs is no cost of an input
     import tokenizers  # noqa: F401
 
@@ -68,10 +69,10 @@ def run(paths):
     limit_memory()
     for path in paths:
         start = time.process_time()
-        found = outcome(path)
+        found = outcome(path, arguments)
         sys.stdout.write(json.dumps({"path": path, "seconds": time.process_time() - start} | found) + "\n")
         sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    run([os.fsdecode(line) for line in Path(sys.argv[1]).read_bytes().splitlines()])
+    run([os.fsdecode(line) for line in Path(sys.argv[1]).read_bytes().splitlines()], sys.argv[2:])

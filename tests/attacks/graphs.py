@@ -5,6 +5,8 @@ import json
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from edgekit.runtime.golden import Golden, write_golden
+
 from ..unit.tiny_model import TABLE, external, model_bytes, tokenizer_json  # noqa: TID252
 
 HUGE = 1 << 40
@@ -95,6 +97,53 @@ def bombs() -> dict[str, bytes]:
     }
 
 
+def endless() -> dict[str, bytes]:
+    """Graphs by name that are opened like any other, and whose first answer never comes."""
+    yes, most = (numpy_helper.from_array(np.array(value)) for value in (True, np.iinfo(np.int64).max))
+    kept = [helper.make_node("Identity", [name], [f"{name}_after"]) for name in ("goes_on", "one_value")]
+    inputs = [helper.make_tensor_value_info("turn", TensorProto.INT64, []), truth("goes_on"), scalar("one_value")]
+    body = helper.make_graph(kept, "body", inputs, [truth("goes_on_after"), scalar("one_value_after")])
+    start = [
+        helper.make_node("Constant", [], ["yes"], value=yes),
+        helper.make_node("Constant", [], ["most"], value=most),
+        # Of an input, so that no optimizer finds the answer beforehand.
+        helper.make_node("ReduceMax", ["plain"], ["start"], keepdims=0),
+    ]
+    return {
+        name: with_nodes([*start, helper.make_node("Loop", [turns, "yes", "start"], ["bomb"], body=body)], [])
+        for name, turns in {"2^63 turns": "most", "as many turns as it likes": ""}.items()
+    }
+
+
+def growing() -> bytes:
+    """A graph that doubles what it holds, at every turn of a loop."""
+    yes = numpy_helper.from_array(np.array(True))
+    double = [
+        helper.make_node("Identity", ["goes_on"], ["goes_on_after"]),
+        helper.make_node("Concat", ["held", "held"], ["held_after"], axis=0),
+    ]
+    held, after = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [None]) for name in ("held", "held_after"))
+    turn = helper.make_tensor_value_info("turn", TensorProto.INT64, [])
+    body = helper.make_graph(double, "body", [turn, truth("goes_on"), held], [truth("goes_on_after"), after])
+    nodes = [
+        helper.make_node("Constant", [], ["yes"], value=yes),
+        helper.make_node("ReduceMax", ["plain"], ["start"], keepdims=0),
+        helper.make_node("Reshape", ["start", "last"], ["row"]),
+        helper.make_node("Loop", ["", "yes", "row"], ["bomb"], body=body),
+    ]
+    return with_nodes(nodes, [])
+
+
+def slow_tokenizer() -> dict[str, bytes]:
+    """Files with a tokenizer that takes exponential time for the golden text beside it."""
+    slow = json.loads(tokenizer_json()) | {"pre_tokenizer": splitting("(x+x+)+y")}
+    case = Golden({"text": "x" * 64}, {"embedding": np.ones(TABLE.shape[1], np.float32)})
+    return {
+        "text/tokenizer.json": json.dumps(slow).encode(),
+        "golden/cases.json": write_golden("feature-extraction", [case]),
+    }
+
+
 def bad_tokenizers() -> dict[str, bytes]:
     """Tokenizers by name that no text can be asked with."""
     good = json.loads(tokenizer_json())
@@ -161,6 +210,26 @@ def small():
 
 def scalar(name):
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [])
+
+
+def truth(name):
+    return helper.make_tensor_value_info(name, TensorProto.BOOL, [])
+
+
+def bad_scales() -> dict[str, bytes]:
+    """Graphs by name that quantize their answer with a scale that makes every one of them useless."""
+    found = {}
+    for name, scale in {"zero": 0, "NaN": np.nan, "infinite": np.inf, "negative": -0.01, "tiny": 1e-45}.items():
+        model = ModelProto.FromString(model_bytes())
+        model.graph.node[-1].output[0] = "plain"
+        nodes = [
+            helper.make_node("QuantizeLinear", ["plain", "scale"], ["small"], output_dtype=TensorProto.INT8),
+            helper.make_node("DequantizeLinear", ["small", "scale"], ["last_hidden_state"]),
+        ]
+        model.graph.node.extend(nodes)
+        model.graph.initializer.append(helper.make_tensor("scale", TensorProto.FLOAT, [], [scale]))
+        found[name] = model.SerializeToString()
+    return found
 
 
 def not_a_number() -> dict[str, bytes]:

@@ -153,6 +153,7 @@ FIELDS = {
     "another name": (0, b"other.json\0\0"),
     "a name with parent steps": (0, b"../../escaped\0"),
     "an absolute name": (0, b"/tmp/escaped\0"),
+    "a name that is no UTF-8": (0, b"\xff\xfe"),
     "a name behind a NUL": (20, b"hidden"),
     "another mode": (100, b"0000755\0"),
     "an owner": (108, b"0001750\0"),

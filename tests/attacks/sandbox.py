@@ -12,17 +12,21 @@ import pytest
 import edgekit
 
 CHILD = Path(__file__).with_name("child.py")
+VERIFY = ("verify", "--json", "--", "{}")
 REPOSITORY = Path(edgekit.__file__).parents[1]
 
 
-def outcomes(inputs, tmp_path, **environment):
-    """What became of each path in ``inputs``, by path. A child that died names the input it died of."""
+def outcomes(inputs, tmp_path, command=VERIFY, **environment):
+    """What became of each path in ``inputs``, by path. A child that died names the input it died of.
+
+    ``command`` is what the command line is given of each, which stands in it as ``{}``.
+    """
     if sys.platform != "linux":
         pytest.skip("the child is limited by Linux's means")
     listed = tmp_path / "inputs.txt"
     listed.write_bytes(b"\n".join(os.fsencode(path) for path in inputs))
     done = subprocess.run(
-        [sys.executable, CHILD, listed],
+        [sys.executable, CHILD, listed, *command],
         capture_output=True,
         text=True,
         check=False,

@@ -12,7 +12,7 @@ from edgekit.bundle.reading import Bundle
 from edgekit.bundle.store.collecting import collect
 from edgekit.bundle.store.store import Store
 from edgekit.cli import main
-from edgekit.errors import HostError, IntegrityError, OutputError, ParityError, UsageError
+from edgekit.errors import EdgekitError, HostError, IntegrityError, OutputError, ParityError, UsageError
 from edgekit.runtime import installing, limited_child, load, pipeline, trying
 from edgekit.runtime.golden import Golden, write_golden
 from edgekit.runtime.host import Host
@@ -47,7 +47,12 @@ def store(tmp_path):
 @pytest.fixture
 def passing(monkeypatch):
     """No child: for tests of what is around it."""
-    monkeypatch.setattr(installing, "try_out", lambda folder, **_: SelfTest(3, 1.0, 0.99, True, 0.1))
+    monkeypatch.setattr(installing, "try_out", lambda *_, **__: SelfTest(3, 1.0, 0.99, True, 0.1))
+
+
+def tried(folder, **limits):
+    bundle = Bundle.open(folder)
+    return trying.try_out(bundle, bundle.manifest.variants[0], **limits)
 
 
 def put(store, bundle, **options):
@@ -87,18 +92,18 @@ def test_whatever_the_child_does_the_parent_gets_one_error(models, monkeypatch, 
     script, message = CRASHES[how]
     monkeypatch.setattr(limited_child, "_START", script)
     with pytest.raises(HostError, match=message):
-        trying.try_out(models[1], time_limit_s=0.5 if how == "hung" else 20)
+        tried(models[1], time_limit_s=0.5 if how == "hung" else 20)
 
 
 def test_the_child_may_take_so_much_memory_and_no_more(models):
     with pytest.raises(HostError):
-        trying.try_out(models[1], memory_limit_bytes=24 << 20)
+        tried(models[1], memory_limit_bytes=24 << 20)
 
 
 def test_the_child_imports_nothing_from_the_folder_it_stands_in(models, tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)
-    assert trying.try_out(models[1]).passed
+    assert tried(models[1]).passed
 
 
 def test_the_child_ends_with_its_parent(tmp_path):
@@ -178,7 +183,7 @@ def test_want_of_descriptors_in_a_test_is_not_the_version_s_fault(store, models,
     put(store, models[1])
     install(Bundle.open(models[2]), store)
 
-    def starved(folder, **_):
+    def starved(*_, **__):
         raise OutputError("too many open files")
 
     monkeypatch.setattr(installing, "try_out", starved)
@@ -366,3 +371,29 @@ def test_a_failed_self_test_exits_5_and_a_crash_8(call, models, monkeypatch):
     code, _, err = call("install", models[1])
     assert code == 8
     assert "crashed" in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="descriptors are limited by setrlimit, which Windows has not")
+def test_want_of_descriptors_while_it_is_loaded_ends_in_one_error_and_changes_nothing(store, models, passing):
+    import resource
+
+    put(store, models[1])
+    load("tiny", store=store.root).close()  # what it imports, it has imported
+    before = seen(store)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = 1 + max(int(path.name) for path in Path("/dev/fd").iterdir())
+    ended = []
+    for spare in range(64):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, hard))
+        try:
+            load("tiny", store=store.root).close()
+            ended.append(None)
+        except EdgekitError as error:
+            ended.append(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert seen(store) == before
+        if ended[-1] is None:
+            break
+    assert ended[-1] is None
+    assert all(error.message and error.hint for error in ended[:-1])

@@ -29,7 +29,7 @@ def trusted(folder, key, name="me.pem"):
 def here(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEKIT_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("EDGEKIT_TRUST", raising=False)
-    monkeypatch.setattr(installing, "try_out", lambda folder, **_: SelfTest(3, 1.0, 0.99, True, 0.1))
+    monkeypatch.setattr(installing, "try_out", lambda *_, **__: SelfTest(3, 1.0, 0.99, True, 0.1))
     key = ec.generate_private_key(ec.SECP256R1())
     trusted(tmp_path / "trust", key)
     trusted(tmp_path / "others", ec.generate_private_key(ec.SECP256R1()))

@@ -10,12 +10,15 @@ import pytest
 
 from edgekit import runtime
 from edgekit.errors import HostError
+from edgekit.runtime import loading, trying
 from edgekit.runtime.embedding import Embedder
 from edgekit.runtime.golden import Golden
-from edgekit.runtime.host import Host
+from edgekit.runtime.host import Host, detect_host
+from edgekit.runtime.model import SelfTest
 from edgekit.runtime.workloads import SHAPES, make_texts
 
 from .shown_bundle import shown_evidence, shown_manifest, write_shown_bundle
+from .tiny_model import FOLDER, TABLE, write_tiny_model
 
 
 class StandIn(Embedder):
@@ -27,7 +30,6 @@ class StandIn(Embedder):
         self.host = Host("x86_64", frozenset({"avx2", "fma"}), "Example CPU", "linux")
         self.asked = []
         self.loads = []
-        self.outcome = types.SimpleNamespace(cases=12, worst=0.9991, bound=0.9975, passed=True)
 
     def embed(self, texts, *, batch_size=32):
         self.asked.append((list(texts), batch_size))
@@ -35,9 +37,6 @@ class StandIn(Embedder):
 
     def golden(self):
         return (Golden({"text": "a"}, {"embedding": np.ones(4, np.float32)}),)
-
-    def self_test(self):
-        return self.outcome
 
 
 @pytest.fixture
@@ -50,6 +49,21 @@ def model(monkeypatch):
 
     monkeypatch.setattr(runtime, "load", load)
     return made
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """Which variants a child was to try; the child is a stand-in, which finds the answers good."""
+    asked = []
+
+    def try_out(bundle, variant, *, opened, **how):
+        asked.append((variant.name, how["threads"], how["verified"], how["time_limit_s"]))
+        opened()
+        return SelfTest(12, 0.9991, 0.9975, True, 0.1)
+
+    monkeypatch.setattr(loading, "variant_here", lambda manifest, name: manifest.variant(name or "int8-reduced"))
+    monkeypatch.setattr(trying, "try_out", try_out)
+    return asked
 
 
 def feed(monkeypatch, data: bytes) -> None:
@@ -126,49 +140,65 @@ def test_run_of_a_text_with_control_characters_does_not_steer_the_terminal(call,
     assert "[red]markup[/red]" in out
 
 
-def test_verify_ticks_files_host_and_answers(call, model, tmp_path):
+def test_verify_ticks_files_host_and_answers(call, tried, tmp_path):
     write_shown_bundle(tmp_path / "b", shown_evidence())
     code, out, _ = call("verify", tmp_path / "b")
     assert code == 0
     marks = [line.split()[:2] for line in out.splitlines() if line.strip()]
     assert marks == [["✓", "integrity"], ["✓", "this"], ["✓", "answers"]]
+    assert "runs int8-reduced" in out
     assert "12 golden cases, worst agreement 0.999100" in out
+    assert tried == [("int8-reduced", None, True, 120)]
 
 
-def test_verify_as_json(call, model, tmp_path):
+def test_verify_passes_on_what_was_asked(call, tried, tmp_path):
+    write_shown_bundle(tmp_path / "b", shown_evidence())
+    code, _, _ = call("verify", tmp_path / "b", "--variant", "int8-vnni", "--threads", "2", "--time-limit", "7")
+    assert code == 0
+    assert tried == [("int8-vnni", 2, True, 7)]
+    code, out, err = call("verify", tmp_path / "b", "--threads", "2000")
+    assert (code, out.split()[-3]) == (2, "✗")
+    assert "threads 2000" in err
+
+
+def test_verify_as_json(call, tried, tmp_path):
     write_shown_bundle(tmp_path / "b", shown_evidence())
     code, out, _ = call("verify", tmp_path / "b", "--json")
     assert code == 0
-    assert json.loads(out)["answers"] == {"cases": 12, "worst_agreement": 0.9991, "bound": 0.9975}
+    document = json.loads(out)
+    assert document["host"] == {"variant": "int8-reduced", "architecture": detect_host().architecture}
+    assert document["answers"] == {"cases": 12, "worst_agreement": 0.9991, "bound": 0.9975}
 
 
-def test_verify_of_a_changed_file_exits_7_and_loads_nothing(call, model, tmp_path):
+def test_verify_of_a_changed_file_exits_7_and_loads_nothing(call, tried, tmp_path):
     manifest = write_shown_bundle(tmp_path / "b", shown_evidence())
     (tmp_path / "b" / manifest.variants[0].graph_path("model")).write_bytes(b"grapH")
     code, out, err = call("verify", tmp_path / "b")
     assert code == 7
     assert out.split()[:2] == ["✗", "integrity"]
     assert manifest.variants[0].graph_path("model") in err
-    assert model.loads == []
+    assert tried == []
 
 
 def test_verify_on_the_wrong_host_exits_8(call, tmp_path, monkeypatch):
-    def load(path, variant=None, threads=None, store=None):
+    def variant_here(manifest, name):
         raise HostError("no variant fits", hint="export for this machine")
 
-    monkeypatch.setattr(runtime, "load", load)
+    monkeypatch.setattr(loading, "variant_here", variant_here)
     write_shown_bundle(tmp_path / "b", shown_evidence())
     code, out, _ = call("verify", tmp_path / "b")
     assert code == 8
     assert [line.split()[0] for line in out.splitlines() if line.strip()] == ["✓", "✗"]
 
 
-def test_verify_with_wrong_answers_exits_5(call, model, tmp_path):
-    model.outcome = types.SimpleNamespace(cases=12, worst=0.62, bound=0.9975, passed=False)
-    write_shown_bundle(tmp_path / "b", shown_evidence())
-    code, _, err = call("verify", tmp_path / "b")
+def test_verify_with_wrong_answers_exits_5(call, tmp_path):
+    other = {f"{FOLDER}/model.onnx.data": np.roll(TABLE, 1, axis=0).tobytes()}
+    write_tiny_model(tmp_path / "b", files=other)
+    code, out, err = call("verify", tmp_path / "b")
     assert code == 5
-    assert "worst agreement 0.620000 of 12, expected at least 0.9975" in err
+    assert [line.split()[0] for line in out.splitlines() if line.strip()] == ["✓", "✓", "✗"]
+    assert "golden cases: worst agreement " in err
+    assert " of 3, expected at least 0.9999" in err
 
 
 def test_bench_times_the_shapes_that_the_model_takes(call, model):

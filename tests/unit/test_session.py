@@ -134,6 +134,21 @@ def test_feeds_that_do_not_fit_are_refused(session, changes, message):
         session.run(feeds)
 
 
+def test_a_graph_that_asks_for_too_much_is_no_matter_of_the_input(tmp_path):
+    model = load_from_string(model_bytes())
+    model.graph.node[-1].output[0] = "plain"
+    model.graph.initializer.append(helper.make_tensor("repeats", TensorProto.INT64, [3], [1, 1, 1 << 40]))
+    nodes = [
+        helper.make_node("Tile", ["plain", "repeats"], ["many"]),
+        helper.make_node("ReduceMax", ["many"], ["largest"], keepdims=0),
+        helper.make_node("Mul", ["plain", "largest"], ["last_hidden_state"]),
+    ]
+    model.graph.node.extend(nodes)
+    session = opened(tmp_path / "bundle", files={f"{FOLDER}/model.onnx": model.SerializeToString()})
+    with pytest.raises(HostError, match=r"^onnxruntime failed while running: .*Tile"):
+        session.run(FEEDS)
+
+
 @pytest.mark.parametrize(
     "key",
     ["ep.context_file_path", "session.optimized_model_filepath", "session.enable_profiling", "session.unheard_of"],
