@@ -78,3 +78,15 @@ def test_distractors_share_more_words_with_the_anchor_than_paraphrases_do():
             anchor | paraphrase
         )
     assert nearer >= 0.95 * len(lines)
+
+
+def test_every_test_that_the_page_of_promises_names_exists():
+    file, missing, named = "", [], 0
+    for path, name in re.findall(r"`([\w/]*)::(\w+)`", (ROOT / "docs" / "promises.md").read_text("utf-8")):
+        file = path or file
+        source = (ROOT / "tests" / f"{file}.py").read_text("utf-8")
+        named += 1
+        if not re.search(rf"^def test_{name}\(", source, re.MULTILINE):
+            missing.append(f"{file}::{name}")
+    assert named > 100
+    assert missing == []
