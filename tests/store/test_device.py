@@ -100,6 +100,13 @@ def test_the_child_may_take_so_much_memory_and_no_more(models):
         tried(models[1], memory_limit_bytes=24 << 20)
 
 
+def test_the_child_tests_the_very_bundle_that_was_opened(tmp_path):
+    bundle = Bundle.open(write_tiny_model(tmp_path / "bundle", version="1.1"))
+    write_tiny_model(tmp_path / "bundle", version="1.2")
+    with pytest.raises(IntegrityError, match=r"edgekit\.json changed while the bundle was tested"):
+        trying.try_out(bundle, bundle.manifest.variants[0], verified=True)
+
+
 def test_the_child_imports_nothing_from_the_folder_it_stands_in(models, tmp_path, monkeypatch):
     (tmp_path / "numpy.py").write_text("raise SystemExit(9)")
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ from edgekit.bundle.signing import attach, sign
 from edgekit.bundle.store.store import Store
 from edgekit.cli import main
 from edgekit.errors import IntegrityError
-from edgekit.runtime import installing, load
+from edgekit.runtime import installing, load, trying
 from edgekit.runtime.model import SelfTest
 
 from ..unit.tiny_model import write_tiny_model  # noqa: TID252
@@ -86,3 +86,12 @@ def test_a_packed_file_is_installed_as_the_folder_it_was(here):
     assert files == {
         path.relative_to(here / "signed"): path.read_bytes() for path in (here / "signed").rglob("*") if path.is_file()
     }
+
+
+def test_the_self_test_asks_for_no_other_signature_than_the_one_that_was_judged(here, monkeypatch):
+    monkeypatch.setattr(installing, "try_out", trying.try_out)
+    monkeypatch.setenv("EDGEKIT_TRUST", str(here / "others"))
+    assert main(["verify", str(here / "signed")]) == 7
+    assert main(["verify", str(here / "signed"), "--trust", str(here / "trust")]) == 0
+    assert main(["install", str(here / "signed"), "--trust", str(here / "trust")]) == 0
+    assert seen(Store(here / "store"))[:4] == (1, 0, 0, 0)
