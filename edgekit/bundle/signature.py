@@ -151,7 +151,7 @@ def _read_bundle(table: Table) -> tuple[str, bytes, bytes]:
     material, envelope = table.table("verificationMaterial"), table.table("dsseEnvelope")
     table.done()
     if "publicKey" not in material:
-        found = ", ".join(material.names()) or "nothing"
+        found = ", ".join(name[:40] for name in material.names()[:4]) or "nothing"
         raise RecordError(
             f"{SIGNATURE_NAME}: is not of the key method: it holds {found}",
             hint="devices verify keys; `model_signing verify` judges certificates and sigstore",

@@ -12,7 +12,7 @@ from itertools import takewhile
 import typer
 
 from edgekit.cli.screen import ReaderGoneError, Screen, Settings
-from edgekit.errors import EdgekitError, UsageError
+from edgekit.errors import EdgekitError, HostError, UsageError
 
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 READER_GONE = 128 + 13  # as a shell reports SIGPIPE
@@ -83,10 +83,13 @@ def _usage_error(error: typer.TyperException) -> UsageError:
 
 
 def _unexpected(error: Exception) -> EdgekitError:
-    wrapped = EdgekitError(
-        f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
-        hint="nobody foresaw this; --debug shows the traceback to report it with",
-    )
+    if isinstance(error, MemoryError):
+        wrapped: EdgekitError = HostError("there is not enough memory", hint="free some, or ask for less at once")
+    else:
+        wrapped = EdgekitError(
+            f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+            hint="nobody foresaw this; --debug shows the traceback to report it with",
+        )
     wrapped.__cause__ = error
     return wrapped
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from edgekit.errors import RecordError
+from edgekit.errors import HostError, RecordError
 
 MAX_JSON_BYTES: Final = 16 * 1024 * 1024
 MAX_DEPTH: Final = 32
@@ -22,6 +22,8 @@ _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _OPEN_AND_CLOSE: Final = bytes.maketrans(b"[{]}", b"(())")
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[{]}"))
 _OPEN: Final = ord("(")
+_MOST_NAMES: Final = 4096  # among which to look for the nearest
+_MOST_SHOWN: Final = 100  # characters of a key
 _LARGEST_DOUBLE: Final = int(sys.float_info.max)
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -39,6 +41,7 @@ def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Ta
 
     Raises:
         RecordError: The data is not such an object.
+        HostError: There is not enough memory for it.
     """
     if len(data) > max_bytes:
         raise RecordError(f"{name}: {len(data)} bytes is over the limit of {max_bytes}")
@@ -56,6 +59,8 @@ def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Ta
         raise RecordError(f"{name}: not UTF-8 at byte {error.start}") from error
     except ValueError as error:  # JSONDecodeError, and int() refusing thousands of digits
         raise RecordError(f"{name}: not JSON: {error}") from error
+    except MemoryError as error:
+        raise HostError(f"{name}: there is no memory to read its {len(data)} bytes", hint="free some") from error
     if not isinstance(value, dict):
         raise RecordError(f"{name}: expected an object, found {_kind(value)}")
     if re.search(rb"\\u[dD][89a-fA-F]", data):
@@ -193,7 +198,7 @@ class Table:
         """
         for key in self._values:
             if key not in self._asked:
-                raise RecordError(f"{self.path}: unknown key {key!r}", hint=nearest(key, tuple(self._asked)))
+                raise RecordError(f"{self.path}: unknown key {_short(key)!r}", hint=nearest(key, tuple(self._asked)))
 
     def error(self, key: str, problem: str) -> RecordError:
         """An error that carries the key path."""
@@ -215,7 +220,9 @@ class Table:
 
 
 def nearest(word: str, known: tuple[str, ...]) -> str:
-    """A hint that names the known word closest to ``word``, or an empty string."""
+    """A hint that names the known word closest to ``word``, or an empty string, also where too many are known."""
+    if len(known) > _MOST_NAMES:
+        return ""
     import difflib  # only errors need it; a device's start-up does not pay for it
 
     matches = difflib.get_close_matches(word, known, n=1)
@@ -249,12 +256,18 @@ def _refuse_lone_surrogates(value: dict[str, Any], name: str) -> None:
         raise RecordError(f"{name}: holds a lone surrogate") from error
 
 
+def _short(key: str) -> str:
+    return key if len(key) <= _MOST_SHOWN else f"{key[:_MOST_SHOWN]}…"
+
+
 def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise RecordError(f"{name}: key {twice!r} appears twice")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise RecordError(f"{name}: key {_short(key)!r} appears twice")
+            seen.add(key)
     return values
 
 

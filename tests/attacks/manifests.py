@@ -26,6 +26,9 @@ TEXTS = {
     "a long number": b'{"release": ' + b"9" * 1_000_000 + b"}",
     "a long exponent": b'{"release": 1e' + b"9" * 1_000_000 + b"}",
     "many keys": b"{" + b",".join(b'"%d":0' % number for number in range(300_000)) + b"}",
+    "many keys, the last one twice": b"{"
+    + b",".join(b'"%d":0' % number for number in range(300_000))
+    + b',"299999":0}',
     "many brackets": b'{"a": [' + b"[]," * 1_000_000 + b"[]]}",
 }
 FIELDS = {

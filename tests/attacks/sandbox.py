@@ -31,7 +31,13 @@ def outcomes(inputs, tmp_path, command=VERIFY, **environment):
         text=True,
         check=False,
         timeout=600,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", **environment},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "OMP_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "2",
+            **environment,
+        },
     )
     found = {line["path"]: line for line in map(json.loads, done.stdout.splitlines())}
     if done.returncode or len(found) != len(inputs):

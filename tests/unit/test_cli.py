@@ -179,6 +179,13 @@ def test_what_nobody_foresaw_exits_1_and_names_debug(call, pipeline):
     assert "Traceback" not in err
 
 
+def test_want_of_memory_is_the_hosts_matter(call, pipeline):
+    pipeline.failure = MemoryError()
+    code, _, err = call("export", "minilm", "-t", "all")
+    assert code == 8
+    assert "error[host]: there is not enough memory\n" in err
+
+
 @pytest.mark.parametrize("failure", [ZeroDivisionError("by nought"), ParityError("misses")])
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(call, pipeline, failure):
     pipeline.failure = failure

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.errors import RecordError
+from edgekit.errors import HostError, RecordError
 from edgekit.spec.reader import MAX_DEPTH, Table, parse_json, parse_toml
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
@@ -126,6 +126,39 @@ def test_hostile_megabytes_are_refused_quickly(filling):
     with pytest.raises(RecordError):
         parse(b'{"a": ' + filling * ((4 << 20) // len(filling)))
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("twice", ["0", "299999"])
+def test_a_key_that_is_there_twice_among_many_is_found_quickly(twice):
+    began = time.process_time()
+    with pytest.raises(RecordError, match=f"key '{twice}' appears twice"):
+        parse(b"{" + b",".join(b'"%d":0' % number for number in range(300_000)) + b',"%s":0}' % twice.encode())
+    assert time.process_time() - began < 5
+
+
+def test_a_missing_key_among_many_others_is_found_quickly():
+    table = parse(b"{" + b",".join(b'"%d":0' % number for number in range(300_000)) + b"}")
+    began = time.process_time()
+    with pytest.raises(RecordError, match="missing key 'name'"):
+        table.string("name")
+    assert time.process_time() - began < 2
+
+
+def test_messages_of_long_keys_are_short():
+    with pytest.raises(RecordError, match="unknown key") as unknown:
+        parse(b'{"%s": 1}' % (b"k" * 1_000_000)).done()
+    with pytest.raises(RecordError, match="appears twice") as twice:
+        parse(b'{"%s": 1, "%s": 2}' % ((b"k" * 1_000_000,) * 2))
+    assert max(len(unknown.value.message), len(twice.value.message)) < 200
+
+
+def test_want_of_memory_is_not_the_documents_fault(monkeypatch):
+    def no_memory(*_args, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr("edgekit.spec.reader.json.loads", no_memory)
+    with pytest.raises(HostError, match=r"record\.json: there is no memory to read its 2 bytes"):
+        parse(b"{}")
 
 
 def test_brackets_in_strings_do_not_nest():
