@@ -166,7 +166,9 @@ def read_outcome(folder: Path) -> Outcome:
 
 def of_bundle(manifest: Manifest, evidence: Mapping[str, Any]) -> Outcome:
     """What a bundle and its evidence tell."""
-    known = read_evidence(parse_json(json.dumps(dict(evidence)).encode(), "evidence", max_bytes=1 << 28))
+    known = read_evidence(
+        parse_json(json.dumps(dict(evidence)).encode(), "evidence", max_bytes=1 << 28, max_values=1 << 28)
+    )
     return Outcome(
         shipped=tuple(
             Shipped(

@@ -16,6 +16,7 @@ from typing import Any, Final
 from edgekit.errors import HostError, RecordError
 
 MAX_JSON_BYTES: Final = 16 * 1024 * 1024
+MAX_JSON_VALUES: Final = 1 << 20
 MAX_DEPTH: Final = 32
 # A string of JSON, or what starts like one: to its end, or to the data's, and never looked at twice.
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
@@ -28,16 +29,17 @@ _LARGEST_DOUBLE: Final = int(sys.float_info.max)
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Table:
+def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES, max_values: int = MAX_JSON_VALUES) -> Table:
     """Parse a JSON object as strictly as RFC 8259 allows, and a little more.
 
-    Refused: over ``max_bytes``, a byte-order mark, invalid UTF-8, duplicate keys, NaN and
+    Refused: over ``max_bytes`` or ``max_values``, a byte-order mark, invalid UTF-8, duplicate keys, NaN and
     infinities, nesting deeper than :data:`MAX_DEPTH`, lone surrogates, anything but an object on top.
 
     Args:
         data: The file's bytes.
         name: What to call it in errors, usually the file's name.
         max_bytes: Upper limit of ``len(data)``.
+        max_values: How many commas there may be outside texts: a byte or two can become an object of sixty.
 
     Raises:
         RecordError: The data is not such an object.
@@ -47,7 +49,10 @@ def parse_json(data: bytes, name: str, *, max_bytes: int = MAX_JSON_BYTES) -> Ta
         raise RecordError(f"{name}: {len(data)} bytes is over the limit of {max_bytes}")
     if data.startswith(b"\xef\xbb\xbf"):
         raise RecordError(f"{name}: starts with a byte-order mark")
-    _refuse_deep_nesting(data, name)
+    outside = _STRING.sub(b"", data)  # what is not in texts
+    if outside.count(b",") > max_values:
+        raise RecordError(f"{name}: over the limit of {max_values} values")
+    _refuse_deep_nesting(outside, name)
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -229,10 +234,10 @@ def nearest(word: str, known: tuple[str, ...]) -> str:
     return f"did you mean {matches[0]!r}?" if matches else ""
 
 
-def _refuse_deep_nesting(data: bytes, name: str) -> None:
+def _refuse_deep_nesting(outside: bytes, name: str) -> None:
     # Before parsing: the parser itself recurses. Brackets inside strings do not nest. Pairs are taken out from the
     # inside, a level at a time and all at once, which is a hundred times faster than to look at every byte.
-    brackets = _STRING.sub(b"", data).translate(_OPEN_AND_CLOSE, _NO_BRACKETS)
+    brackets = outside.translate(_OPEN_AND_CLOSE, _NO_BRACKETS)
     for _ in range(MAX_DEPTH):
         brackets = brackets.replace(b"()", b"")
         if not brackets:

@@ -164,6 +164,22 @@ def bad_tokenizers() -> dict[str, bytes]:
     }
 
 
+def bad_golden_cases() -> dict[str, bytes]:
+    """Files of golden cases by name that prove nothing."""
+    start = b'{"schema_version": "2.0", "task": "feature-extraction", "cases": '
+    good = json.loads(write_golden("feature-extraction", [Golden({"text": "a"}, {"embedding": TABLE[0]})]))
+    (case,) = good["cases"]
+    huge = case["expected"]["embedding"] | {"shape": [HUGE, HUGE]}
+    return {
+        "empty": b"",
+        "none": start + b"[]}",
+        "many brackets": start + b"[" + b"[]," * 2_700_000 + b"[]]}",
+        "deep": start + b"[" * 1_000_000,
+        "of another task": json.dumps(good | {"cases": [case | {"input": {"question": "a", "context": "b"}}]}).encode(),
+        "a huge array": json.dumps(good | {"cases": [case | {"expected": {"embedding": huge}}]}).encode(),
+    }
+
+
 def bpe(merges):
     return {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": merges}
 

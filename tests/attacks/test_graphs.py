@@ -10,6 +10,7 @@ from edgekit.runtime.trying import try_out
 
 from ..unit.tiny_model import FOLDER, VOCABULARY, tokenizer_json, write_tiny_model  # noqa: TID252 - tests are no installed package
 from .graphs import (
+    bad_golden_cases,
     bad_graphs,
     bad_scales,
     bad_tokenizers,
@@ -101,3 +102,11 @@ def test_a_tokenizer_whose_ids_lie_outside_the_table_is_a_typed_error(tmp_path):
     assert "does not take its own golden cases: onnxruntime refused the input" in verified["said"]
     (asked,) = outcomes([bundle], tmp_path, ("run", "--json", "{}", "word1")).values()
     assert (asked["exit_code"], asked["traceback"]) == (3, False), asked
+
+
+def test_golden_cases_that_prove_nothing_are_refused(tmp_path):
+    bundles = written(bad_golden_cases(), "golden/cases.json", tmp_path)
+    found = outcomes(list(bundles.values()), tmp_path)
+    for name, bundle in bundles.items():
+        outcome = found[str(bundle)]
+        assert (outcome["exit_code"], outcome["traceback"]) == (7, False), (name, outcome)

@@ -144,6 +144,14 @@ def test_a_missing_key_among_many_others_is_found_quickly():
     assert time.process_time() - began < 2
 
 
+def test_values_are_counted_before_the_parser_makes_objects_of_them():
+    assert parse(b'{"a": [' + b"[]," * 1000 + b'"' + b"," * (2 << 20) + b'"]}').names() == ("a",)
+    with pytest.raises(RecordError, match="over the limit of 1048576 values"):
+        parse(b'{"a": [' + b"[]," * ((1 << 20) + 1) + b"[]]}")
+    with pytest.raises(RecordError, match="over the limit of 2 values"):
+        parse_json(b'{"a": [1, 2, 3, 4]}', "record.json", max_values=2)
+
+
 def test_messages_of_long_keys_are_short():
     with pytest.raises(RecordError, match="unknown key") as unknown:
         parse(b'{"%s": 1}' % (b"k" * 1_000_000)).done()
