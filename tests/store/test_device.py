@@ -1,5 +1,6 @@
 """A device: real bundles, the real self-test in a child process, load by name, the command line."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -98,6 +99,18 @@ def test_whatever_the_child_does_the_parent_gets_one_error(models, monkeypatch, 
 def test_the_child_may_take_so_much_memory_and_no_more(models):
     with pytest.raises(HostError):
         tried(models[1], memory_limit_bytes=24 << 20)
+
+
+def test_only_what_runs_on_the_cpu_is_held_to_a_limit_of_memory(models):
+    manifest = Bundle.open(models[1]).manifest
+    (variant,) = manifest.variants
+    weights = sum(entry.size for entry in manifest.files if entry.path.startswith("model/plain/"))
+    assert trying.memory_limit(manifest, variant) == (2 << 30) + 4 * weights
+    elsewhere = {
+        name: dataclasses.replace(target, execution_provider="CUDAExecutionProvider")
+        for name, target in manifest.targets.items()
+    }
+    assert trying.memory_limit(dataclasses.replace(manifest, targets=elsewhere), variant) == 0
 
 
 def test_the_child_tests_the_very_bundle_that_was_opened(tmp_path):
