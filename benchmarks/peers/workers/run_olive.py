@@ -32,9 +32,12 @@ def build(request: Request) -> tuple[list[Path], list[str]]:
     path = folder / "olive.json"
     path.write_text(json.dumps(config), encoding="utf-8")
     olive = Path(sys.executable).with_name("olive")
-    subprocess.run(
-        [str(olive), "run", "--config", str(path)], check=True, env=os.environ | {"OLIVE_DISABLE_TELEMETRY": "1"}
+    command = [str(olive), "run", "--config", str(path)]
+    done = subprocess.run(
+        command, check=False, stderr=subprocess.PIPE, text=True, env=os.environ | {"OLIVE_DISABLE_TELEMETRY": "1"}
     )
+    if done.returncode:
+        raise RuntimeError(f"`olive run`: {done.stderr.strip().rpartition(chr(10))[2]}")
     made = _model(folder)
     return [made, *made.parent.glob("*.data")], []
 
