@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import sysconfig
-import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -27,6 +26,7 @@ from edgekit.containers.estimate import estimate
 from edgekit.runtime import load
 
 # ruff: noqa: TID252 - tests are no installed package
+from ..loopback import listening
 from ..serve.bundles import base64_of, image_file
 from ..unit.test_vision import write_classifier
 from .root import Root, stages
@@ -242,11 +242,5 @@ def runtime_api(event):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{server.server_port}", answers
-    finally:
-        server.shutdown()
-        server.server_close()
+    with listening(Api) as address:
+        yield address, answers

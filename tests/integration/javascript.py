@@ -8,13 +8,14 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
 import pytest
+
+from ..loopback import listening  # noqa: TID252 - tests are no installed package
 
 PACKAGE = Path(__file__).parents[2] / "js"
 
@@ -48,13 +49,8 @@ def ask_node(script: str, asked: Any) -> Any:
 @contextmanager
 def serving(bundle: Path) -> Iterator[str]:
     """The package, and a bundle as ``/bundle/``, served on loopback; its address."""
-    handler = partial(_Handler, bundle=bundle)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
+    with listening(partial(_Handler, bundle=bundle)) as address:
+        yield f"http://{address}"
 
 
 class _Handler(SimpleHTTPRequestHandler):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from ..loopback import listening  # noqa: TID252 - tests are no installed package
 
 
 @dataclass
@@ -35,27 +36,15 @@ class Hub:
 
 
 @contextmanager
-def serve(repositories: dict[str, Repository]) -> Iterator[Hub]:
+def serve(repositories: dict[str, Repository], answers: type[Reading] | None = None) -> Iterator[Hub]:
     hub = Hub(repositories)
-
-    class Handler(_Handler):
-        pass
-
-    Handler.hub = hub
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    handler = type("Handler", (answers or Reading,), {"hub": hub})
+    with listening(handler) as address:
+        hub.url = f"http://{address}"
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Reading(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: Hub
 

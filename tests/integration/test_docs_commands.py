@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from ..unit import stand_in_registry  # noqa: TID252 - tests are no installed package
+from ..registry import stand_in_registry  # noqa: TID252 - tests are no installed package
 from . import docs_commands, local_hub, writable_hub
 from .docs_commands import PAGES, ROOT, Command, Exports, Rules, blocks, collect, options_of, parse, run_page, spans
 from .docs_places import furnish, hub_of

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from . import local_hub
-from .local_hub import Hub, Repository
+from .local_hub import Repository
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -16,25 +17,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @contextmanager
 def serve(folder, token):
     """A hub whose repositories lie under ``folder``; who writes must have the token."""
-    made = {}
-
-    class Handler(Writing):
-        pass
-
-    Handler.place, Handler.token = folder, token
-    before = local_hub._Handler
-    local_hub._Handler = Handler
-    try:
-        with local_hub.serve(made) as hub:
-            yield hub
-    finally:
-        local_hub._Handler = before
+    with local_hub.serve({}, type("Writing", (Writing,), {"place": folder, "token": token})) as hub:
+        yield hub
 
 
-class Writing(local_hub._Handler):
+class Writing(local_hub.Reading):
     """What a commit takes: create, preupload, commit."""
 
-    hub: Hub
+    place: Path
+    token: str
 
     def do_POST(self):  # noqa: N802
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
