@@ -16,9 +16,12 @@ MATRIX_FLAGS ?=
 # make bench-peers PEERS_FLAGS="--peers openvino --models minilm --replicates 11"
 PEERS_FLAGS ?=
 
-# Files of tests run side by side in so many processes; what a session makes once is made once in each.
+# Files of tests run side by side in so many processes, those that share the build of MiniLM in one of them
+# (tests/scheduling.py); in the order of their names, so that small files come last and both end together. A thread
+# each: more threads than CPUs wait for each other.
 TEST_WORKERS ?= 2
-PYTEST := -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile
+PYTEST = EDGEKIT_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile \
+	--no-loadscope-reorder
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -56,10 +59,10 @@ demo-summarize: $(DEMO_READY) ## train the docstring summarizer (minutes, once),
 	$(BIN)/edgekit run bundles/docstring-summarizer --file docs/some-docstrings.txt
 
 test: lint $(UI_READY) ## lint and types, then every test but the long ones
-	$(BIN)/python $(PYTEST) -m "not long"
+	$(PYTEST) -m "not long"
 
 test-all: lint $(UI_READY) ## the same, the long tests too
-	$(BIN)/python $(PYTEST)
+	$(PYTEST)
 
 test-wheel: $(DEV_READY) ## build the wheel and use what it holds
 	$(BIN)/python -m pytest tests/integration/test_wheel.py

@@ -86,6 +86,7 @@ def tree(root, files):
 
 @pytest.fixture
 def many_cpus(monkeypatch):
+    monkeypatch.delenv("EDGEKIT_THREADS", raising=False)
     monkeypatch.setattr("edgekit.runtime.host._affinity", lambda: 16)
 
 
@@ -121,6 +122,7 @@ def test_threads_follow_the_cgroups_quota(tmp_path, files, threads):
 
 
 def test_threads_follow_the_affinity(tmp_path, monkeypatch):
+    monkeypatch.delenv("EDGEKIT_THREADS", raising=False)
     monkeypatch.setattr("edgekit.runtime.host._affinity", lambda: 3)
     quota = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "800000 100000\n"}
     assert usable_threads(tree(tmp_path, quota)) == 3

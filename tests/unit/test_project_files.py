@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ..scheduling import shared  # noqa: TID252 - tests are no installed package
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(chain(ROOT.glob("*.md"), ROOT.glob("docs/**/*.md")))
 CORPUS = ROOT / "edgekit" / "stages" / "corpus"
@@ -21,6 +23,12 @@ def make_targets() -> set[str]:
 def test_every_make_target_a_page_names_exists(page):
     named = set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE))
     assert named <= make_targets()
+
+
+def test_files_whose_tests_share_the_build_of_minilm_go_to_one_worker():
+    files = [ROOT / "tests" / name for name in ("integration/test_minilm.py", "integration/test_check.py")]
+    assert {shared(path.relative_to(ROOT).as_posix()) for path in files} == {"minilm"}
+    assert shared("tests/unit/test_cli.py") == "tests/unit/test_cli.py"
 
 
 def test_readme_names_the_two_commands():

@@ -1,8 +1,16 @@
-"""What unit tests share."""
+"""What all tests share."""
 
 import pytest
 
 from edgekit.cli import main
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With ``--dist loadfile``; see there."""
+    from .scheduling import Together
+
+    return Together(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture
