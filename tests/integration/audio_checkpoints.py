@@ -7,7 +7,7 @@ from edgekit.stages.quiet import quiet
 
 SPEECH = {
     "hidden_size": 32,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 2,
     "intermediate_size": 37,
     "conv_dim": (32, 32, 32),
@@ -113,8 +113,8 @@ def write_whisper(folder: Path) -> None:
             WhisperConfig(
                 vocab_size=len(words),
                 d_model=32,
-                encoder_layers=2,
-                decoder_layers=2,
+                encoder_layers=1,
+                decoder_layers=1,
                 encoder_attention_heads=2,
                 decoder_attention_heads=2,
                 encoder_ffn_dim=48,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from .checkpoints import write_tiny_checkpoint
+from .known_exports import exported_once
 from .real_build import Built, build_minilm
 from .text_bundles import maker
 
@@ -21,6 +22,13 @@ def tiny_checkpoint(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     write_tiny_checkpoint(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def known_exports():
+    """For files whose tests build the same small models again."""
+    with exported_once():
+        yield
 
 
 @pytest.fixture(scope="session")

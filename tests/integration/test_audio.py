@@ -67,7 +67,7 @@ def assert_labels_alike(found, expected):
     )
 
 
-@pytest.mark.parametrize("name", ["hubert", "ast"])
+@pytest.mark.parametrize("name", ["hubert", pytest.param("ast", marks=pytest.mark.long)])
 def test_classifiers_answer_as_the_pipeline(name, request):
     folder = request.getfixturevalue(name)
     reference = original("audio-classification", folder / "checkpoint")

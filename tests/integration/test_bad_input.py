@@ -17,7 +17,7 @@ from edgekit.stages.data import builtin_texts
 
 from .checkpoints import write_tiny_checkpoint
 
-pytestmark = pytest.mark.export
+pytestmark = [pytest.mark.export, pytest.mark.usefixtures("known_exports")]
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ from .graph_faults import (
 )
 from .real_build import failed, judge_draft, open_draft
 
-pytestmark = pytest.mark.export
+pytestmark = [pytest.mark.export, pytest.mark.usefixtures("known_exports")]
 
 RECIPES = {recipe.name: recipe for recipe in LADDER}
 SMOOTHED = RECIPES["int8-dynamic+smooth"]

@@ -16,9 +16,10 @@ from edgekit.spec.progress import Silent
 from edgekit.stages.data import builtin_texts
 from edgekit.stages.quiet import quiet
 
+from ..unit.tiny_model import write_tiny_model  # noqa: TID252 - tests are no installed package
 from .checkpoints import minilm_folder
 
-pytestmark = pytest.mark.export
+pytestmark = [pytest.mark.export, pytest.mark.usefixtures("known_exports")]
 
 MAX_LENGTH = 64
 TEXTS = ["The film was dreadful.", "I would see it again, and again.", "", "naïve café — 東京 🦊", "x"]
@@ -98,7 +99,10 @@ def built(tmp_path_factory):
     return make
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(
+    scope="session",
+    params=["bert", pytest.param("distilbert", marks=pytest.mark.long), "several labels", "regression"],
+)
 def classifier(request, built):
     """A kind's name, its checkpoint and its bundle."""
     return (request.param, *built(request.param))
@@ -176,9 +180,9 @@ def test_pipeline_opens_the_bundle_for_its_task_only(bert):
         pipeline("feature-extraction", bundle)
 
 
-def test_bundle_of_another_task_is_refused(bert, minilm):
+def test_bundle_of_another_task_is_refused(tmp_path):
     with pytest.raises(UsageError, match="one for feature-extraction, and cannot be used for text-classification"):
-        pipeline("sentiment-analysis", minilm.bundle)
+        pipeline("sentiment-analysis", write_tiny_model(tmp_path / "bundle"))
 
 
 def test_run_takes_the_options_of_the_task(bert, capsys):

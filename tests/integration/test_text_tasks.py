@@ -53,7 +53,7 @@ def test_text_classification(made):
     same(ours(short, batch_size=4, top_k=None), theirs(short, top_k=None))
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("roberta", marks=pytest.mark.long)])
 def test_token_classification(made, kind):
     checkpoint, ours = made("token-classification", kind)
     theirs = original("token-classification", checkpoint)

@@ -43,9 +43,9 @@ def maker(folder: Path) -> Callable[..., tuple[Path, Model]]:
     """For a task its checkpoint's folder and its bundle, opened; each built when first asked for."""
 
     @cache
-    def make(task, kind=None):
-        usual, head, labels, config = MODELS[task]
-        checkpoint = text_checkpoints.write(folder / f"{task}-{kind}", kind or usual, head, labels, **config)
+    def make(task, kind):
+        _, head, labels, config = MODELS[task]
+        checkpoint = text_checkpoints.write(folder / f"{task}-{kind}", kind, head, labels, **config)
         data = folder / f"{task}.jsonl"
         data.write_text(DATA.get(task, "".join(f'{{"text": "{text}"}}\n' for text in TEXTS[1:4])), "utf-8")
         output = bundle_of(checkpoint)
@@ -55,7 +55,7 @@ def maker(folder: Path) -> Callable[..., tuple[Path, Model]]:
         build(request, Silent())
         return checkpoint, pipeline(task, output)
 
-    return make
+    return lambda task, kind=None: make(task, kind or MODELS[task][0])
 
 
 def bundle_of(checkpoint: Path) -> Path:

@@ -10,7 +10,7 @@ from .checkpoints import minilm_folder
 MAX_LENGTH = 64
 _SIZES = {
     "hidden_size": 32,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "intermediate_size": 64,
     "max_position_embeddings": MAX_LENGTH,

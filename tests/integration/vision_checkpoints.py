@@ -8,7 +8,7 @@ from .checkpoints import minilm_folder
 
 SIDE = 32
 LABELS = {index: f"label {index}" for index in range(7)}
-_SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+_SMALL = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
 
 
 def write_image_checkpoint(folder: Path, kind: str) -> None:
