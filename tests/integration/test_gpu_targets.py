@@ -84,7 +84,7 @@ def test_a_cuda_variant_is_unproven_and_ships_only_when_asked_for(tmp_path, caps
 
 
 def test_a_cpu_beside_the_gpu_gets_its_own_variant(tmp_path):
-    result = build(tmp_path / "bundle", "cuda", "x86_64-avx2", "arm64-neon", allow_unproven=True)
+    result = build(tmp_path / "bundle", "cuda", "x86_64-avx2", "arm64-neon", recipe="fp32", allow_unproven=True)
     assert [variant.parity for variant in result.manifest.variants] == ["unproven", "pass"]
     with load(tmp_path / "bundle") as model:
         assert model.variant.targets == ("x86_64-avx2", "arm64-neon")
