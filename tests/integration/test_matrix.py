@@ -24,6 +24,7 @@ SAMPLE = (
     ("sew", "audio-classification", {"num_hidden_layers": 1}),
     ("siglip", "zero-shot-image-classification", {}),
 )
+LONG = ("t5", "resnet")  # left to `make test-all`: an encoder, a decoder, sounds and pictures are enough here
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,10 @@ def context():
 
 
 @pytest.mark.export
-@pytest.mark.parametrize(("name", "task", "config"), SAMPLE, ids=[name for name, *_ in SAMPLE])
+@pytest.mark.parametrize(
+    ("name", "task", "config"),
+    [pytest.param(*row, id=row[0], marks=[pytest.mark.long] if row[0] in LONG else []) for row in SAMPLE],
+)
 def test_architecture_is_right(context, name, task, config):
     found = work.attempt(context, replace(ROWS[name], config={**ROWS[name].config, **config}), task)
     assert found["result"] == "right", found["reason"]

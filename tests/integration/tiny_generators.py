@@ -27,7 +27,7 @@ _PAIR = {
 _SPEECH = {**_PAIR, "num_mel_bins": 16, "max_source_positions": 50, "max_target_positions": 256}
 
 CONFIGS: dict[str, dict[str, Any]] = {
-    "llama": {**_ROTARY, "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}},
+    "llama": {**_ROTARY, "num_hidden_layers": 1, "rope_parameters": {"rope_type": "default", "rope_theta": 500000.0}},
     "gpt2": {"vocab_size": VOCABULARY, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512},
     "qwen3": {**_ROTARY, "head_dim": 16, "tie_word_embeddings": True},
     "gemma3_text": {
