@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import cycle, repeat
 from pathlib import Path
 
@@ -72,9 +72,12 @@ def figures(bundle: str, model: Embedder, rounds: int, threads: int) -> None:
         for tokens in TOKENS:
             texts = make_texts(CLIENTS, min(tokens, model.max_length))
             overhead(port, process.pid, model, texts[0], tokens, rounds)
-        for tokens in TOKENS:
-            texts = make_texts(CLIENTS, min(tokens, model.max_length))
-            throughput(port, model, texts, tokens, max(3, rounds // 3))
+        # Under load a thread for each call wastes less than calls that share their threads: none waits for another.
+        with serving(bundle, 1, "--calls", str(threads), "--max-batch", str(CLIENTS // 4)) as (other, _, _):
+            ways = {"as it is": port, f"--threads 1 --calls {threads} --max-batch {CLIENTS // 4}": other}
+            for tokens in TOKENS:
+                texts = make_texts(CLIENTS, min(tokens, model.max_length))
+                throughput(ways, model, texts, tokens, max(3, rounds // 3))
 
 
 def overhead(port: int, pid: int, model: Embedder, text: str, tokens: int, rounds: int) -> None:
@@ -114,18 +117,21 @@ def overhead(port: int, pid: int, model: Embedder, text: str, tokens: int, round
     )
 
 
-def throughput(port: int, model: Embedder, texts: list[str], tokens: int, rounds: int) -> None:
+def throughput(ways: Mapping[str, int], model: Embedder, texts: list[str], tokens: int, rounds: int) -> None:
     """Texts a second: 32 clients with a text each, beside ``embed`` of lists of 32."""
-    ratios, served, bare = [], [], []
+    bare: list[float] = []
+    served: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         bare.append(_bare(model, texts))
-        served.append(_load(port, texts, SECONDS))
-        ratios.append(served[-1] / bare[-1])
-    print(
-        f"{CLIENTS} clients, {tokens:3} tokens: runtime {statistics.median(bare):.0f}/s in batches of {len(texts)}, "
-        f"service {statistics.median(served):.0f}/s, ratio {statistics.median(ratios):.2f} "
-        f"(middle half {_middle(ratios)})"
-    )
+        for name, port in ways.items():
+            served[name].append(_load(port, texts, SECONDS))
+    for name, rates in served.items():
+        ratios = [rate / own for rate, own in zip(rates, bare, strict=True)]
+        print(
+            f"{CLIENTS} clients, {tokens:3} tokens, {name}: runtime {statistics.median(bare):.0f}/s in batches of "
+            f"{len(texts)}, service {statistics.median(rates):.0f}/s, ratio {statistics.median(ratios):.2f} "
+            f"(middle half {_middle(ratios)})"
+        )
 
 
 def batching(bundle: str, model: Embedder, rounds: int, threads: int) -> None:

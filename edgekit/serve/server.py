@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import signal
 import socket
@@ -65,10 +66,12 @@ def run(service: Service, listening: socket.socket, *, grace_s: float) -> None:
         server_header=False,
         lifespan="off",
         ws="none",
+        proxy_headers=False,  # nothing here asks who the client is
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(grace_s)),
     )
     sys.setswitchinterval(SWITCH_S)
+    gc.freeze()  # what was made until now stays: to look through it for garbage again and again takes the requests' time
     host, port = listening.getsockname()[:2]
     log(
         "listening",
