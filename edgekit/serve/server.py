@@ -71,6 +71,7 @@ def run(service: Service, listening: socket.socket, *, grace_s: float) -> None:
         timeout_graceful_shutdown=max(1, round(grace_s)),
     )
     sys.setswitchinterval(SWITCH_S)
+    gc.collect()
     gc.freeze()  # what was made until now stays: the collector need not look through it while requests wait
     host, port = listening.getsockname()[:2]
     log(

@@ -11,10 +11,10 @@ from edgekit.bundle.reading import Bundle
 from edgekit.bundle.signature import IGNORABLE
 from edgekit.errors import ExportError, InputError, UsageError
 
-_NEEDS: Final = "it needs the network, and somebody who logs in or a CI job that has an identity; --key needs neither"
-
 if TYPE_CHECKING:
     from model_signing.signing import Config
+
+_NEEDS: Final = "it needs the network, and somebody who logs in or a CI job that has an identity; --key needs neither"
 
 
 def sign_with_certificate(bundle: Bundle, key: Path, certificate: Path, chain: Sequence[Path]) -> bytes:
