@@ -10,10 +10,9 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgekit.stages import component_files, overflow, static_int8
+from edgekit.stages import component_files, overflow, sensitivity, static_int8
 from edgekit.stages.inner_session import open_component
 from edgekit.stages.products import Matrix, products
-from edgekit.stages.quantize import column_scales, symmetric
 from edgekit.stages.reference import Feeds
 from edgekit.stages.smooth import Bounds
 
@@ -61,25 +60,19 @@ class Calibration:
             for name, (low, high) in extremes.items()
         }
 
-    @cached_property
-    def sensitive(self) -> Sequence[str]:
-        """Names of the graph's product weights, the one whose answers int8 disturbs most first.
+    def spared(self, share: float) -> Sequence[str]:
+        """Names of the product weights that a share of all multiplications in float is best spent on.
 
-        Measured for each product as the energy of the error relative to the answer's, with both
-        operands rounded as :mod:`.quantize` and ``DynamicQuantizeLinear`` round them.
+        See :func:`.sensitivity.most_harmful`.
         """
         model = component_files.load_one(self._fp32, self._component)
-        weights = {product.name: (product.x.name or "", product.matrix()) for product in products(model.graph)}
-        rounded = {name: _rounded_weight(matrix) for name, (_, matrix) in weights.items()}
-        error = dict.fromkeys(weights, 0.0)
-        energy = dict.fromkeys(weights, 1e-30)
-        for activations in self._activations(self._batches[:SENSITIVITY_INPUTS]):
-            for name, (x_name, matrix) in weights.items():
-                x = activations[x_name].reshape(-1, matrix.shape[0])
-                answer = x @ matrix
-                error[name] += float(((_rounded_activation(x) @ rounded[name] - answer) ** 2).sum())
-                energy[name] += float((answer**2).sum())
-        return sorted(weights, key=lambda name: -error[name] / energy[name])
+        sizes = {product.name: product.matrix().size for product in products(model.graph)}
+        return sensitivity.most_harmful(self._harms, sizes, share)
+
+    @cached_property
+    def _harms(self) -> Mapping[str, float]:
+        inputs = self._batches[:SENSITIVITY_INPUTS]
+        return sensitivity.harms(self._fp32, self._component, inputs, self._work / "switches")
 
     @cached_property
     def overflow(self) -> overflow.Overflow:
@@ -99,15 +92,3 @@ class Calibration:
         session = open_component(self._work / "activations", self._component)
         for feeds in batches:
             yield dict(zip(inner, session.run(list(inner), dict(feeds)), strict=True))
-
-
-def _rounded_weight(matrix: Matrix) -> Matrix:
-    integers, scale = symmetric(matrix, column_scales(matrix))
-    return integers.astype(np.float32) * scale
-
-
-def _rounded_activation(x: Matrix) -> Matrix:
-    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
-    scale = (high - low) / 255 or 1.0
-    zero = np.rint(-low / scale)
-    return np.asarray((np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale, np.float32)

@@ -9,7 +9,7 @@ that the graph is fixed; where it gains little the product stays whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import numpy as np
@@ -23,23 +23,26 @@ GAIN: Final = 1.6  # by how much less rounding noise there must be for three mor
 PLACES: Final = ".channels"
 
 
-def split_outliers(model: ir.Model, bounds: Mapping[str, Bounds]) -> int:
+def split_outliers(model: ir.Model, bounds: Mapping[str, Bounds], spare: Collection[str] = ()) -> int:
     """Take the outlier channels of products out of them, in place, where that pays.
 
     Args:
         model: The float graph.
         bounds: For each product's input (by value name) what its channels were seen to hold on calibration data.
+        spare: Names of weights that stay in float as a whole.
 
     Returns:
         The number of products split.
     """
     count = 0
-    for name, site in sites(model.graph).items():
+    for name, site in sites(model.graph, spare).items():
         # What attention makes is smoothed at no cost, which a second reader would end.
         if name not in bounds or site.mixed or len(bounds[name][0]) < 4 * CHANNELS:
             continue
         left = moved(bounds[name], middle(site, bounds[name]))
         for product in site.consumers:
+            if product.name in spare:
+                continue
             channels = _outliers(product.matrix(), left)
             if len(channels):
                 _split(model.graph, product, channels)

@@ -6,7 +6,6 @@ changed nothing is an error: a file that claims int8 holds int8.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from edgekit.stages.generating import Blocks, quantize_components
 from edgekit.stages.half import to_half
 from edgekit.stages.moments import CalibratedRounding, Moments
 from edgekit.stages.quantize import quantize_embeddings, quantize_products
-from edgekit.stages.start import Start
+from edgekit.stages.start import Smoothed, Start
 from edgekit.stages.static_int8 import quantize_static
 
 
@@ -39,7 +38,7 @@ class Recipe:
         precision: Of its products; names the parity budget.
         products: ``dynamic``, ``static``, ``blockwise`` or empty for float.
         smooth: Whether the ranges of activations move into the weights first.
-        spare: Share of the products, the most sensitive ones, that stays in float.
+        spare: Share of the multiplications that stays in float, in the products where rounding does most harm.
         bits: Of a weight, where the products are blockwise.
         block: Inputs that share a scale there.
         generates: How the components of a generating model are stored, embedding tables and the head, tied or not,
@@ -89,6 +88,7 @@ LADDER: Final = (
     Recipe("int8-dynamic", "int8", "dynamic"),
     Recipe("int8-dynamic+smooth", "int8", "dynamic", smooth=True, calibrated=True),
     Recipe("int8-dynamic+smooth+spare", "int8", "dynamic", smooth=True, calibrated=True, spare=1 / 6),
+    Recipe("int8-dynamic+smooth+spare-half", "int8", "dynamic", smooth=True, calibrated=True, spare=1 / 2),
     Recipe("int8-blockwise", "int8", "blockwise"),
     FP32,
 )
@@ -149,13 +149,12 @@ def candidates(components: Collection[str], provider: str) -> tuple[Recipe, ...]
     fitting = ladder(None, components, provider)
     if provider != CPU or DECODE in components:
         return fitting
-    spared = tuple(
-        Recipe(f"int8-dynamic+smooth+spare-{words}", "int8", "dynamic", smooth=True, calibrated=True, spare=share)
-        for words, share in (("twelfth", 1 / 12), ("third", 1 / 3))
-    )
-    names = [recipe.name for recipe in fitting]
-    place = names.index("int8-dynamic+smooth+spare")
-    return (*fitting[:place], spared[0], fitting[place], spared[1], *fitting[place + 1 :])
+    between = {
+        name: Recipe(f"int8-dynamic+smooth+{name}", "int8", "dynamic", smooth=True, calibrated=True, spare=share)
+        for name, share in (("spare-twelfth", 1 / 12), ("spare-third", 1 / 3))
+    }
+    plain, smoothed, sixth, half, *rest = fitting
+    return (plain, smoothed, between["spare-twelfth"], sixth, between["spare-third"], half, *rest)
 
 
 def check_name(name: str | None) -> None:
@@ -198,32 +197,43 @@ def make(recipe: Recipe, start: Start, folder: Path) -> Made:
     """
     done: dict[str, int] = {}
     checks: tuple[Check, ...] = ()
+    spared: Mapping[str, Sequence[str]] = {}
     if recipe.smooth:
-        smoothed = start.smoothed_without_outliers if recipe.calibrated else start.smoothed
-        start, checks = smoothed.start, (smoothed.check,)
+        smoothed = _smoothed(recipe, start)
+        start, checks, spared = smoothed.start, (smoothed.check,), smoothed.spared
         done.update(smoothed.changed)
     models = component_files.load(start.folder)
     moments = start.moments if recipe.calibrated else None
-    for what, count in _changes(recipe, models, start.calibrations, moments):
+    for what, count in _changes(recipe, models, start.calibrations, moments, spared):
         done[what] = done.get(what, 0) + count
     component_files.save(models, folder)
     changed = ", ".join(f"{count} {what}" for what, count in done.items() if count) or "nothing changed"
     return Made(start, moments, changed, checks)
 
 
+def _smoothed(recipe: Recipe, start: Start) -> Smoothed:
+    if recipe.spare:
+        return start.smoothed_sparing(recipe.spare)
+    return start.smoothed_without_outliers if recipe.calibrated else start.smoothed
+
+
 def _changes(
-    recipe: Recipe, models: Mapping[str, ir.Model], calibrations: Mapping[str, Calibration], moments: Moments | None
+    recipe: Recipe,
+    models: Mapping[str, ir.Model],
+    calibrations: Mapping[str, Calibration],
+    moments: Moments | None,
+    spared: Mapping[str, Sequence[str]],
 ) -> Iterator[tuple[str, int]]:
     if recipe.generates is not None:
         rounding = CalibratedRounding(moments) if moments is not None else None
         yield from quantize_components(models, recipe.generates, rounding)
         return
     for component, model in models.items():
-        yield from _change(recipe, model, calibrations[component], moments)
+        yield from _change(recipe, model, calibrations[component], moments, spared.get(component, ()))
 
 
 def _change(
-    recipe: Recipe, model: ir.Model, calibration: Calibration, moments: Moments | None
+    recipe: Recipe, model: ir.Model, calibration: Calibration, moments: Moments | None, spared: Sequence[str]
 ) -> Iterator[tuple[str, int]]:
     if recipe.precision == "float16":
         yield from to_half(model, calibration.overflow).items()
@@ -231,7 +241,6 @@ def _change(
         yield "products int8 with static ranges", quantize_static(model, calibration.static_scales(model))
     elif recipe.products == "dynamic":
         rounding = calibrated_columns(moments) if moments is not None else None
-        spared = _most_sensitive(calibration, recipe.spare) if recipe.spare else ()
         yield "products int8", quantize_products(model, spare=spared, rounding=rounding)
         if spared:
             yield "products spared", len(spared)
@@ -239,7 +248,3 @@ def _change(
         yield f"products int{recipe.bits} by blocks", quantize_blocks(model, bits=recipe.bits, block=recipe.block)
     if recipe.products in ("dynamic", "blockwise"):
         yield "embedding tables int8 by rows", quantize_embeddings(model)
-
-
-def _most_sensitive(calibration: Calibration, share: float) -> Sequence[str]:
-    return calibration.sensitive[: math.ceil(share * len(calibration.sensitive))]

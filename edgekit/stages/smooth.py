@@ -13,7 +13,7 @@ feeds the residual; and else a ``Mul``, and an ``Add`` where the shift is worth 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,16 +74,24 @@ class Site:
         return [product.matrix() for product in self.consumers]
 
 
-def sites(graph: ir.Graph) -> dict[str, Site]:
-    """Where there are channels to smooth, by the input's name, in graph order."""
+def sites(graph: ir.Graph, spare: Collection[str] = ()) -> dict[str, Site]:
+    """Where there are channels to smooth, by the input's name, in graph order: not before products that stay in float.
+
+    Args:
+        graph: The float graph.
+        spare: Names of the weights of such products.
+    """
     found: dict[str, Site] = {}
     for product in products(graph):
         if len(list(product.weight.uses())) == 1:  # a weight shared by layers would need a copy for each of its inputs
             found.setdefault(product.x.name or "", Site(product.x, [])).consumers.append(product)
-    return found
+    spared = frozenset(spare)
+    return {name: site for name, site in found.items() if any(one.name not in spared for one in site.consumers)}
 
 
-def smooth(model: ir.Model, bounds: Mapping[str, Bounds], *, strength: float = STRENGTH) -> int:
+def smooth(
+    model: ir.Model, bounds: Mapping[str, Bounds], *, strength: float = STRENGTH, spare: Collection[str] = ()
+) -> int:
     """Smooth the input of every product, in place; the graph's answers stay what they are.
 
     Args:
@@ -91,6 +99,7 @@ def smooth(model: ir.Model, bounds: Mapping[str, Bounds], *, strength: float = S
         bounds: For each product's input (by value name) what its channels were seen to hold on calibration data. See
             :mod:`edgekit.stages.calibrate`.
         strength: How much of the activation's range moves into the weights, 0 to 1.
+        spare: Names of weights that stay in float.
 
     Returns:
         The number of products smoothed.
@@ -98,7 +107,7 @@ def smooth(model: ir.Model, bounds: Mapping[str, Bounds], *, strength: float = S
     Raises:
         ExportError: Nothing matched, or a product's input was not calibrated.
     """
-    found = sites(model.graph)
+    found = sites(model.graph, spare)
     if not found:
         raise ExportError("smooth: the graph has no product with constant weights of its own")
     for name, site in found.items():

@@ -32,6 +32,7 @@ class Start:
         folder: Of the float graphs; measurements go into ``FOLDER-probes`` beside it.
         feeds: Calibration inputs by component, one input each (padding would count as activation).
         provider: Execution provider that the graphs are for.
+        moments: Of these products' inputs, where they are known from other graphs; measured otherwise.
 
     Attributes:
         folder: As given.
@@ -40,15 +41,23 @@ class Start:
         moments: Of the products' inputs.
     """
 
-    def __init__(self, folder: Path, feeds: Mapping[str, Sequence[Feeds]], provider: str = CPU) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        feeds: Mapping[str, Sequence[Feeds]],
+        provider: str = CPU,
+        *,
+        moments: Moments | None = None,
+    ) -> None:
         self.folder = folder
         self.feeds = feeds
         self._provider = provider
+        self._sparing: dict[float, Smoothed] = {}
         probes = folder.with_name(f"{folder.name}-probes")
         # float16 is probed in every component.
         read = feeds if provider == CPU else decode_feeds.with_decode(feeds, folder)
         self.calibrations = {name: Calibration(folder, name, batches, probes / name) for name, batches in read.items()}
-        self.moments = Moments(folder, feeds, probes / "moments")
+        self.moments = moments or Moments(folder, feeds, probes / "moments")
 
     @cached_property
     def smoothed(self) -> Smoothed:
@@ -60,17 +69,37 @@ class Start:
         """With outlier channels taken out of the products, and the rest smoothed."""
         return self._smoothed("smoothed-outliers", outliers=True)
 
-    def _smoothed(self, suffix: str, *, outliers: bool) -> Smoothed:
+    def smoothed_sparing(self, share: float) -> Smoothed:
+        """The same, but for the products that a share of all multiplications in float is best spent on."""
+        if share not in self._sparing:
+            whole = self.smoothed_without_outliers.start
+            spared = {name: calibration.spared(share) for name, calibration in whole.calibrations.items()}
+            # What is not spared reads what it read before, and need not be measured again.
+            self._sparing[share] = self._smoothed(
+                f"smoothed-sparing-{share:.3f}", outliers=True, spared=spared, moments=whole.moments
+            )
+        return self._sparing[share]
+
+    def _smoothed(
+        self,
+        suffix: str,
+        *,
+        outliers: bool,
+        spared: Mapping[str, Sequence[str]] | None = None,
+        moments: Moments | None = None,
+    ) -> Smoothed:
         models = component_files.load(self.folder)
+        spared = spared or {}
         split = count = 0
         for name, model in models.items():
-            bounds = self.calibrations[name].bounds
-            split += split_outliers(model, bounds) if outliers else 0
-            count += smooth(model, bounds)
+            bounds, spare = self.calibrations[name].bounds, spared.get(name, ())
+            split += split_outliers(model, bounds, spare) if outliers else 0
+            count += smooth(model, bounds, spare=spare)
         folder = self.folder.with_name(f"{self.folder.name}-{suffix}")
         component_files.save(models, folder)
+        start = Start(folder, self.feeds, self._provider, moments=moments)
         changed = {"products with outliers in float": split, "products smoothed": count}
-        return Smoothed(Start(folder, self.feeds, self._provider), changed, self._difference(folder))
+        return Smoothed(start, changed, self._difference(folder), spared)
 
     def _difference(self, folder: Path) -> float:
         """The largest difference between answers of graphs in another folder and these, as a share of the largest."""
@@ -91,11 +120,13 @@ class Smoothed:
         start: They.
         changed: What was done to how many products.
         off: The largest difference of an answer from the original graphs', as a share of the answer's largest number.
+        spared: For each component the weights that are to stay in float, by name; whose inputs are the original's.
     """
 
     start: Start
     changed: Mapping[str, int]
     off: float
+    spared: Mapping[str, Sequence[str]]
 
     @property
     def check(self) -> Check:

@@ -55,6 +55,8 @@ class Built:
     def report(self, recipe: Recipe, files: Path) -> WeightReport:
         """What the weight check says of a recipe's files, held against what they were made from."""
         start = self.smoothed if recipe.smooth else self.start
+        if recipe.spare:
+            start = self.start.smoothed_sparing(recipe.spare).start
         return compare_weights(files, start.folder, start.moments if recipe.calibrated else None)
 
     @cached_property

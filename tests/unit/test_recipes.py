@@ -86,6 +86,19 @@ def test_blocks_are_closer_than_columns():
     assert np.allclose(weight, constant(tiny_graph().graph.initializers["up"]), atol=0.005)
 
 
+def test_what_stays_in_float_is_not_smoothed_either(tmp_path):
+    spared = next(recipe for recipe in LADDER if recipe.spare)
+    made = make(spared, saved(tmp_path), tmp_path / "made")
+    graph = component_files.load_one(tmp_path / "made", "model").graph
+    (product,) = [
+        node for node in graph if node.op_type == "MatMul" and not (node.name or "").endswith("outliers/MatMul")
+    ]
+    assert np.array_equal(
+        constant(product.inputs[1]), constant(tiny_graph().graph.initializers[product.inputs[1].name])
+    )
+    assert "1 products spared" in made.changed
+
+
 def test_a_pass_that_finds_nothing_is_an_error():
     model = tiny_graph()
     quantize_products(model)
@@ -111,12 +124,6 @@ def test_every_recipe_writes_weights_that_check_out(recipe, tmp_path):
     assert all(check.passed for check in (*made.checks, *report.checks(saturating_target=True)))
     assert bool(made.checks) == recipe.smooth
     assert bool(report.quantized) == bool(recipe.products)
-
-
-def test_the_most_sensitive_product_is_the_one_with_the_outlier(tmp_path):
-    calibration = saved(tmp_path).calibrations["model"]
-    assert set(calibration.sensitive) == {"up", "down"}
-    assert set(calibration.bounds) == {"x", "scaled"}
 
 
 def test_an_unknown_recipe_names_the_nearest():
@@ -150,7 +157,7 @@ def test_a_search_tries_the_climb_in_its_order_and_more_spared_sets():
     assert [name for name in names if name in {recipe.name for recipe in LADDER}] == [recipe.name for recipe in LADDER]
     spares = [recipe.spare for recipe in candidates((), CPU) if recipe.spare]
     assert spares == sorted(spares)
-    assert len(spares) == 3
+    assert len(set(spares)) == len(spares) == 4
     assert len({recipe.variant_name for recipe in candidates((), CPU)}) == len(names)
 
 

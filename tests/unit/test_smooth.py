@@ -136,8 +136,8 @@ def test_the_recipe_says_that_smoothing_changed_no_answer(tmp_path):
 
 
 def test_smoothing_that_changes_an_answer_is_seen(tmp_path, monkeypatch):
-    def wrong(model, found):
-        count = smooth(model, found)
+    def wrong(model, found, **options):
+        count = smooth(model, found, **options)
         bias = model.graph.initializers["out.bias"]
         bias.const_value = ir.tensor(bias.const_value.numpy() * np.float32(1.01), name=bias.name)
         return count
