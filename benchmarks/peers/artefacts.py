@@ -16,6 +16,7 @@ from .environments import OWN, Say, UnavailableError
 from .models import WORKERS
 
 STAMP = "built.json"
+BUILD_S = 3 * 3600  # calibrated rounding of a decoder's 600 M weights takes a quarter of an hour of two free cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Builder:
         self._root = root
         self._pythons = found
         self._say = say
-        self._built: dict[tuple[str, str], Artefact] = {}
+        self._built: dict[tuple[str, str], Artefact | UnavailableError] = {}
 
     def build(self, peer: Peer, *, keep_own: bool = False) -> Artefact:
         """The artefact of a peer. Another's is built once and kept; edgekit's own anew each time, for its code changes.
@@ -73,8 +74,14 @@ class Builder:
     def _make(self, environment: str, worker: str, artefact: str, source: str, *, keep: bool) -> Artefact:
         key = (environment, artefact)
         if key not in self._built:
-            self._built[key] = self._fresh(environment, worker, artefact, source, keep=keep)
-        return self._built[key]
+            try:
+                self._built[key] = self._fresh(environment, worker, artefact, source, keep=keep)
+            except UnavailableError as error:  # other peers of this artefact need not wait for the same failure
+                self._built[key] = error
+        found = self._built[key]
+        if isinstance(found, UnavailableError):
+            raise found
+        return found
 
     def _fresh(self, environment: str, worker: str, artefact: str, source: str, *, keep: bool) -> Artefact:
         folder = self._root / environment / artefact
@@ -86,7 +93,8 @@ class Builder:
         self._say(f"building {environment} {artefact} of {self._model['name']}")
         shutil.rmtree(folder, ignore_errors=True)
         request = {"command": "build", "artefact": artefact, "folder": str(folder), "model": dict(self._model)}
-        reply = processes.ask(self._pythons[environment], WORKERS / worker, request | {"source": source}).values
+        python, asked = self._pythons[environment], request | {"source": source}
+        reply = processes.ask(python, WORKERS / worker, asked, timeout_s=BUILD_S).values
         stamp.write_text(json.dumps(reply | {"fingerprint": wanted}), encoding="utf-8")
         return Artefact(folder, reply["bytes"], tuple(reply["notes"]))
 

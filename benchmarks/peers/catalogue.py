@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 TABLE = Path(__file__).with_name("peers.toml")
-SPINNING = " spinning"
+BESIDE = (" spinning", " half")  # how the names of edgekit's other rows end that a peer is held against, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,5 +77,5 @@ def chosen(peers: dict[str, Peer], wanted: Sequence[str]) -> list[Peer]:
             raise ValueError(f"{word!r} is no peer" + (f"; did you mean {near[0]!r}?" if near else ""))
         names |= found
     ours = {peers[name].ours for name in names if peers[name].ours}
-    names |= ours | {name + SPINNING for name in ours if name + SPINNING in peers}
+    names |= ours | {name + end for name in ours for end in BESIDE if name + end in peers}
     return [peer for name, peer in peers.items() if name in names]

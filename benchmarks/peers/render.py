@@ -6,7 +6,7 @@ import statistics as numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .catalogue import SPINNING
+from .catalogue import BESIDE
 from .statistics import Median, median, ratio
 
 NONE = "-"
@@ -104,13 +104,13 @@ def _decoder(model: Mapping[str, Any]) -> list[str]:
 def _ratios(
     peers: Mapping[str, Any], figures: Mapping[str, Mapping[str, Sequence[float]]], shapes: Sequence[str]
 ) -> list[str]:
-    """Time of edgekit over the peer's: with its shipped default, and spinning as the peers' own defaults do."""
+    """Time of edgekit over the peer's: as it ships, spinning as the peers' own defaults do, and with half in float."""
     rows = []
     for name, row in peers.items():
         if not row["ours"] or name not in figures:
             continue
-        for ours in (row["ours"], row["ours"] + SPINNING):
-            if ours in figures:
+        for ours in (row["ours"], *(row["ours"] + end for end in BESIDE)):
+            if ours in figures and ours != name:
                 cells = [_interval(ratio(figures[ours][shape], figures[name][shape])) for shape in shapes]
                 rows.append([f"{ours} / {name}", *cells])
     heading = "edgekit's time over a peer's, pair by pair (below 1 edgekit is faster):\n\n"

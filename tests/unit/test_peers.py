@@ -287,7 +287,7 @@ def test_choosing_a_peer_brings_the_rows_it_is_held_against():
     peers = catalogue.read()
     names = [peer.name for peer in catalogue.chosen(peers, ["openvino"])]
     assert names == [
-        "edgekit", "edgekit spinning", "edgekit fp32", "edgekit fp32 spinning",
+        "edgekit", "edgekit spinning", "edgekit half", "edgekit fp32", "edgekit fp32 spinning",
         "openvino nncf int8", "openvino bf16", "openvino fp32",
     ]  # fmt: skip
     with pytest.raises(ValueError, match="did you mean"):
