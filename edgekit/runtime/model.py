@@ -88,6 +88,34 @@ class Model(ABC):
         """The model under one of its task's names, such as ``summarization``, where that changes its results."""
         return self
 
+    @property
+    def threads(self) -> int:
+        """Threads within one operator."""
+        return self._opened.threads
+
+    def with_threads(self, threads: int) -> Self:
+        """A second model of the same open bundle, beside this one, whose calls take so many threads.
+
+        Nothing is decided or trusted anew: variant and manifest are this model's, and what is read is held against that
+        manifest. Weights that lie outside the graph are shared; what ONNX Runtime packs of them is held twice.
+
+        Args:
+            threads: Within one operator.
+
+        Returns:
+            To be closed by itself, and before this one where that is an installed bundle.
+
+        Raises:
+            IntegrityError: A file is no longer what the manifest lists.
+            HostError: There is not enough memory for it.
+            UsageError: This model is closed.
+        """
+        opened = self._opened.with_threads(threads)
+        model = type(self)(opened)
+        opened.loaded()
+        model.standing = self.standing
+        return model
+
     def golden(self) -> tuple[Golden, ...]:
         """The bundle's golden cases: inputs with the reference's raw answers.
 

@@ -23,6 +23,7 @@ class Opened:
         bundle: The open bundle.
         variant: The variant that runs.
         host: The machine it was chosen for.
+        threads: Within one operator.
         lease: Where the bundle is an installed version: what keeps its files from being removed.
     """
 
@@ -32,11 +33,12 @@ class Opened:
         self.bundle = bundle
         self.variant = variant
         self.host = host
+        self.threads = threads
         self.lease: Lock | None = None
-        self._threads = threads
         self._spin = spin
         self._provider = provider
         self._weights: dict[str, memoryview] = {}
+        self._like: Opened | None = None
         self._sessions: dict[str, Session] = {}
 
     @property
@@ -69,15 +71,27 @@ class Opened:
                 self.variant,
                 component,
                 weights=self._weights,
-                threads=self._threads,
+                like=self._like.session(component) if self._like else None,
+                threads=self.threads,
                 spin=self._spin,
                 provider=self._provider,
             )
         return self._sessions[component]
 
+    def with_threads(self, threads: int) -> Opened:
+        """The same bundle and variant, to be run by so many threads too.
+
+        What is read of it is verified against the same manifest. Weights that lie outside the graphs are not read a
+        second time: both use the same memory, in which nobody writes.
+        """
+        other = Opened(self.bundle, self.variant, self.host, threads=threads, spin=self._spin, provider=self._provider)
+        other._like = self
+        return other
+
     def loaded(self) -> None:
         """No further session will be opened: let go of what only opening needs."""
         self._weights.clear()
+        self._like = None
 
     def close(self) -> None:
         """Give the memory back. Running a session afterwards is a UsageError."""

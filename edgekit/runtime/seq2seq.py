@@ -49,6 +49,10 @@ class Seq2Seq(Model):
         self.task = task
         return self
 
+    def with_threads(self, threads: int) -> Self:
+        """See :meth:`Model.with_threads`."""
+        return super().with_threads(threads).named(self.task)
+
     def __call__(  # noqa: PLR0913 - each is an option of transformers' pipeline
         self,
         inputs: str | Sequence[str],

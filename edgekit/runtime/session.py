@@ -18,7 +18,7 @@ from edgekit.bundle.reading import Bundle
 from edgekit.errors import EdgekitError, HostError, InputError, IntegrityError, UsageError
 from edgekit.runtime import host
 from edgekit.runtime.binding import Binding
-from edgekit.runtime.external_data import external_tensors
+from edgekit.runtime.external_data import ExternalTensor, external_tensors
 from edgekit.runtime.weights import hand_over, read_weights
 from edgekit.spec.manifest import Manifest, Tensor, Variant
 from edgekit.spec.provider import CPU, PROVIDERS, options_of
@@ -78,12 +78,22 @@ class Session:
         session: onnxruntime.InferenceSession,
         inputs: tuple[Tensor, ...],
         outputs: tuple[Tensor, ...],
-        weights: list[onnxruntime.OrtValue],
+        weights: Mapping[str, onnxruntime.OrtValue],
     ) -> None:
         self.inputs = inputs
         self.outputs = outputs
         self._session: onnxruntime.InferenceSession | None = session
         self._weights = weights  # ONNX Runtime reads these in place: they live as long as the session
+
+    @property
+    def weights(self) -> Mapping[str, onnxruntime.OrtValue]:
+        """Those that lie outside the graph, by name: memory that another session of the graph can use too.
+
+        Raises:
+            UsageError: The session is closed.
+        """
+        self._open()
+        return self._weights
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """The outputs for one batch.
@@ -134,7 +144,7 @@ class Session:
     def close(self) -> None:
         """Give the memory back. Running it afterwards is a UsageError."""
         self._session = None
-        self._weights = []
+        self._weights = {}
 
     def _open(self) -> onnxruntime.InferenceSession:
         if self._session is None:
@@ -156,6 +166,7 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
     component: str = "model",
     *,
     weights: dict[str, memoryview] | None = None,
+    like: Session | None = None,
     threads: int,
     spin: bool = False,
     provider: str | None = None,
@@ -168,6 +179,7 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
         variant: One of its variants.
         component: One of the bundle's components.
         weights: Weight files that another component has read already, by name; those read here are added.
+        like: An open session of the same graph, whose weights are used where they are and not read again.
         threads: Within one operator, the caller's included.
         spin: Whether threads burn CPU between two runs too, to answer the next one sooner.
         provider: Execution provider to run on; that of the variant's targets where None.
@@ -184,12 +196,7 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
         raise IntegrityError(f"edgekit.json: components: has no {component!r}, which task {manifest.task} needs")
     described, path = manifest.components[component], variant.graph_path(component)
     model = bytes(bundle.read(path))
-    sizes = {
-        posixpath.basename(entry.path): entry.size
-        for entry in manifest.files
-        if posixpath.dirname(entry.path) == variant.folder
-    }
-    tensors = external_tensors(model, sizes)
+    tensors = () if like else _external_tensors(manifest, variant, model)
     # Not at the top: importing this module stays cheap for programs that only read a bundle.
     import onnxruntime as ort
 
@@ -207,7 +214,9 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         if optimized:
             options.optimized_model_filepath = str(optimized)
-        values = read_weights(bundle, variant.folder, tensors, {} if weights is None else weights)
+        values = (
+            like.weights if like else read_weights(bundle, variant.folder, tensors, {} if weights is None else weights)
+        )
         hand_over(options, values)
         session = ort.InferenceSession(
             model,
@@ -227,7 +236,7 @@ def open_session(  # noqa: PLR0913 - each is one choice of whoever opens it
         _check_placement(session, variant, provider)
     _check_graph("inputs", described.inputs, session.get_inputs(), path)
     _check_graph("outputs", described.outputs, session.get_outputs(), path)
-    return Session(session, described.inputs, described.outputs, list(values.values()))
+    return Session(session, described.inputs, described.outputs, values)
 
 
 def beside(provider: str) -> tuple[str, ...]:
@@ -257,6 +266,15 @@ def _provider(manifest: Manifest, variant: Variant) -> str:
     if len(providers) != 1:
         raise IntegrityError(f"edgekit.json: variant {variant.name!r}: its targets name {len(providers)} providers")
     return providers.pop()
+
+
+def _external_tensors(manifest: Manifest, variant: Variant, model: bytes) -> tuple[ExternalTensor, ...]:
+    sizes = {
+        posixpath.basename(entry.path): entry.size
+        for entry in manifest.files
+        if posixpath.dirname(entry.path) == variant.folder
+    }
+    return external_tensors(model, sizes)
 
 
 def _check_placement(session: onnxruntime.InferenceSession, variant: Variant, provider: str) -> None:

@@ -187,7 +187,7 @@ def test_a_failure_in_the_graph_is_a_typed_error(graphs):
     """A graph that gives another shape than its manifest says."""
     prefill, _ = graphs
     outputs = tuple(dataclasses.replace(t, shape=(*t.shape[:-1], t.shape[-1] + 1)) for t in prefill.outputs)
-    lying = Session(prefill._session, prefill.inputs, outputs, [])
+    lying = Session(prefill._session, prefill.inputs, outputs, {})
     binding = lying.binding()
     for tensor in lying.inputs:
         binding.input(tensor.name, Buffer(tensor.dtype, 1), (1, 1))
@@ -201,9 +201,9 @@ def test_a_failure_in_the_graph_is_a_typed_error(graphs):
 def test_graphs_that_are_no_pair_are_refused(graphs):
     prefill, decode = graphs
     with pytest.raises(IntegrityError, match=r"prefill: its outputs are .*expected"):
-        Decoder(Session(prefill._session, prefill.inputs, prefill.outputs[:1], []), decode, pad_id=0, max_positions=0)
+        Decoder(Session(prefill._session, prefill.inputs, prefill.outputs[:1], {}), decode, pad_id=0, max_positions=0)
     logits = Tensor("logits", "float32", ("batch", "sequence", "vocabulary"))
-    free = Session(prefill._session, prefill.inputs, (logits, *prefill.outputs[1:]), [])
+    free = Session(prefill._session, prefill.inputs, (logits, *prefill.outputs[1:]), {})
     with pytest.raises(IntegrityError, match="logits: the last size is free"):
         Decoder(free, decode, pad_id=0, max_positions=0)
 
