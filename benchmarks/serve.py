@@ -68,13 +68,18 @@ def main() -> None:
 def figures(bundle: str, model: Embedder, rounds: int, threads: int) -> None:
     """The two figures, for texts of two lengths."""
     with serving(bundle, threads) as (port, process, about):
-        print(f"max_batch {about['max_batch']}, measured at the start: {about['batch_gain']}")
+        print(f"max_batch {about['max_batch']}, measured at the start: {about['batch_gain']}; narrow {about['narrow']}")
         for tokens in TOKENS:
             texts = make_texts(CLIENTS, min(tokens, model.max_length))
             overhead(port, process.pid, model, texts[0], tokens, rounds)
-        # Under load a thread for each call wastes less than calls that share their threads: none waits for another.
-        with serving(bundle, 1, "--calls", str(threads), "--max-batch", str(CLIENTS // 4)) as (other, _, _):
-            ways = {"as it is": port, f"--threads 1 --calls {threads} --max-batch {CLIENTS // 4}": other}
+        # Beside it what its two ways of asking do by themselves: wide calls alone, and one-thread calls alone.
+        wide, narrow = ("--calls", "1"), ("--calls", str(threads), "--max-batch", str(CLIENTS // 4))
+        with serving(bundle, threads, *wide) as (all_wide, _, _), serving(bundle, 1, *narrow) as (all_narrow, _, _):
+            ways = {
+                "as it is": port,
+                " ".join(wide): all_wide,
+                " ".join(("--threads 1", *narrow)): all_narrow,
+            }
             for tokens in TOKENS:
                 texts = make_texts(CLIENTS, min(tokens, model.max_length))
                 throughput(ways, model, texts, tokens, max(3, rounds // 3))

@@ -48,8 +48,16 @@ def serve(  # noqa: PLR0913 - each is an option of the command
     variant: VariantOption = None,
     threads: ThreadsOption = None,
     calls: Annotated[
-        int, typer.Option(min=1, max=64, metavar="N", help="Calls of a bundle at a time.", rich_help_panel=PACE)
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            metavar="N",
+            help="Calls of a bundle at a time, with --threads each; measured at the start otherwise.",
+            show_default=False,
+            rich_help_panel=PACE,
+        ),
+    ] = None,
     max_batch: Annotated[
         int | None,
         typer.Option(

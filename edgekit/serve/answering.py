@@ -18,7 +18,7 @@ from edgekit.serve import uploads
 from edgekit.serve.asking import TaskRoute, runs, texts
 from edgekit.serve.events import event
 from edgekit.serve.failures import RefusedError, as_failure, malformed, status_of
-from edgekit.serve.lane import Ask
+from edgekit.serve.jobs import Ask
 from edgekit.serve.limits import InFlight, Limits, check_runs, check_tokens, may_be_long, read_body
 from edgekit.serve.new_tokens import bounded, draws
 from edgekit.serve.observing import Metrics
@@ -72,7 +72,7 @@ class Answering:
             options = bounded(served.model, options, self._limits.new_tokens)
             if getattr(asked, "stream", False):
                 return await self._stream(request, served, asked, options)
-            ask = partial(self._route.ask, served.model)
+            ask = self._route.ask
             key: str | None = f"{self._route.name} {sorted(options.items())!r}" if options else self._route.name
             if draws(served.model, options):
                 key = None
@@ -156,8 +156,8 @@ class Answering:
         )
 
 
-def _one_by_one(ask: Ask, items: list[Any], options: Mapping[str, Any], _: int) -> Sequence[Any]:
-    return ask(items, options, 1)
+def _one_by_one(ask: Ask, model: Any, items: list[Any], options: Mapping[str, Any], _: int) -> Sequence[Any]:
+    return ask(model, items, options, 1)
 
 
 class _Stream(StreamingResponse):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import TypeAdapter
 
 from edgekit.errors import InputError
+from edgekit.serve.jobs import Ask
 from edgekit.serve.schemas.strict import Request
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/v1/"
 IMAGE, AUDIO = "image", "audio"
-
-AskModel = Callable[[Any, list[Any], Mapping[str, Any], int], Sequence[Any]]
-"""Asks a model: inputs, options, batch size; one answer each."""
 
 Shape = Callable[[Sequence[Any], bool, Request], Any]
 """Puts answers together: the answers, whether the inputs were a list, and the request."""
@@ -93,7 +91,7 @@ class TaskRoute:
     example: Mapping[str, Any]
     media: str = ""
     streams: bool = False
-    ask: AskModel = call
+    ask: Ask = call
     shape: Shape = plain
 
     @property

@@ -1,18 +1,20 @@
-"""Whether batches are faster for a bundle on this machine: measured before the service starts."""
+"""What is faster for a bundle on this machine, measured before the service starts: batches, and calls side by side."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
 SIZES: Final = (1, 4, 16)
-WORTH_IT: Final = 1.1  # what a batch must gain, or answers wait for others for nothing
+WORTH_IT: Final = 1.1  # what a batch must gain, or answers wait for others for nothing; and calls side by side
 ROUNDS: Final = 5
 LIMIT_S: Final = 3.0  # then no further round is begun
 ROUND_S: Final = 20.0  # a round that would take longer is cut down to smaller batches
+TURN_S: Final = 0.1  # how long one way is tried before the other one has its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,3 +65,53 @@ def measure(ask: Callable[[Sequence[Any], int], Any], one: Any, clock: Callable[
     by_size = {size: round(median(took[1]) / max(median(times), 1e-9), 2) for size, times in took.items()}
     best = max(sizes, key=lambda size: by_size[size])
     return Gain(best if by_size[best] >= WORTH_IT else 1, by_size)
+
+
+def side_by_side(
+    wide: Callable[[], object],
+    narrow: Callable[[], object],
+    calls: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> float | None:
+    """How many times as many calls a second come out of so many threads as of one; the two take turns.
+
+    Args:
+        wide: A call with all threads.
+        narrow: The same call with one thread.
+        calls: Narrow calls at a time.
+        clock: Seconds.
+
+    Returns:
+        The ratio; None where the calls are too slow for an answer in a few seconds.
+    """
+    wide()  # what is made once
+    began = clock()
+    wide()
+    each_s = clock() - began
+    if each_s * calls > LIMIT_S:
+        return None
+    repeats = max(1, min(8, int(TURN_S / max(each_s * calls, 1e-9))))
+    took: dict[str, list[float]] = {"wide": [], "narrow": []}
+    with ThreadPoolExecutor(calls) as threads:
+
+        def together(times: int) -> None:
+            for done in [threads.submit(_repeat, narrow, times) for _ in range(calls)]:
+                done.result()
+
+        together(1)  # the threads too are made once
+        began = clock()
+        for _ in range(ROUNDS):
+            start = clock()
+            _repeat(wide, repeats * calls)
+            took["wide"].append(clock() - start)
+            start = clock()
+            together(repeats)
+            took["narrow"].append(clock() - start)
+            if clock() - began > LIMIT_S:
+                break
+    return round(median(took["wide"]) / max(median(took["narrow"]), 1e-9), 2)
+
+
+def _repeat(call: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        call()

@@ -14,6 +14,7 @@ from edgekit.runtime.workloads import SPECIAL_TOKENS, make_texts
 from edgekit.serve import gain
 from edgekit.serve.asking import IMAGE, TaskRoute
 from edgekit.serve.lane import Lane
+from edgekit.serve.narrow import Narrow, decide
 from edgekit.serve.routes import routes_of
 from edgekit.spec.reader import nearest
 from edgekit.spec.settings.generation import GenerationSettings
@@ -52,13 +53,13 @@ class Pace:
     """How a bundle is asked.
 
     Attributes:
-        calls: Calls at a time.
+        calls: Calls at a time, with all threads each; None measures whether calls of one thread answer more.
         max_batch: Inputs of several requests that share a call; None measures what is faster.
         wait_s: How long a request may be held back until others join it.
         queue_s: How long it may wait for its turn.
     """
 
-    calls: int = 1
+    calls: int | None = None
     max_batch: int | None = None
     wait_s: float = 0.0
     queue_s: float = 30.0
@@ -71,9 +72,10 @@ class Served:
     Attributes:
         name: What requests call it.
         task: What it is used for.
-        model: The open bundle.
+        model: The open bundle, with all threads.
         lane: Its queue.
         gain: What batches gave; None where it was not measured.
+        narrow: Whether calls of one thread answer too.
         routes: Where it answers.
         options: What its calls can be told.
     """
@@ -83,6 +85,7 @@ class Served:
     model: Model
     lane: Lane
     gain: gain.Gain | None
+    narrow: Narrow
     routes: tuple[TaskRoute, ...]
     options: tuple[str, ...]
 
@@ -117,11 +120,14 @@ class Served:
             "signature": self.model.standing.state,
             "license": manifest.source.license,
             "max_batch": self.lane.max_batch,
+            "threads": self.model.threads,
+            "narrow": self.narrow.document(),
         }
 
     def close(self) -> None:
         """End the threads and give the memory back."""
         self.lane.close()
+        self.narrow.close()
         self.model.close()
 
 
@@ -170,19 +176,20 @@ def _open(
             _need_pillow()
         measured = _measured(model) if pace.max_batch is None else None
         batch = pace.max_batch or (measured.batch if measured else 1)
+        narrow = decide(model, batch, fixed=pace.calls is not None)
     except BaseException:
         model.close()
         raise
     lane = Lane(
         name,
-        calls=pace.calls,
+        narrow.widths(model, pace.calls or 1),
         max_batch=batch,
         wait_s=pace.wait_s,
         queue_s=pace.queue_s,
         watch=lambda inputs, seconds: watch(name, inputs, seconds),
     )
     options = tuple(name for name in inspect.signature(model.__call__).parameters if name not in _OWN)
-    return Served(name, task, model, lane, measured, routes, options)
+    return Served(name, task, model, lane, measured, narrow, routes, options)
 
 
 def _free_name(name: str, taken: Sequence[str]) -> str:

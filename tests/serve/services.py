@@ -48,7 +48,7 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(bundles, *, limits=None, max_batch=None, calls=1, wait_s=0.0, tasks=(), access_log=False):
+def running(bundles, *, limits=None, max_batch=None, calls=None, threads=None, wait_s=0.0, tasks=(), access_log=False):
     """A service in a thread of this process.
 
     Args:
@@ -60,7 +60,9 @@ def running(bundles, *, limits=None, max_batch=None, calls=1, wait_s=0.0, tasks=
     uses = dict(tasks)
     wanted = [Wanted(str(path), name, uses.get(name, "")) for name, path in bundles.items()]
     pace = Pace(calls, max_batch, wait_s, limits.queue_s)
-    opener = lambda one: pipeline(one.task, one.path) if one.task else load(one.path)  # noqa: E731
+    opener = lambda one: (  # noqa: E731
+        pipeline(one.task, one.path, threads=threads) if one.task else load(one.path, threads=threads)
+    )
     made = service(open_all(wanted, opener, pace, metrics.called), limits, metrics, access_log=access_log)
     config = uvicorn.Config(made.app, log_config=None, access_log=False, lifespan="off", ws="none")
     server = uvicorn.Server(config)

@@ -11,6 +11,7 @@ from benchmarks.http_load import load, post
 from edgekit.errors import InputError
 from edgekit.serve.gain import Gain, measure
 from edgekit.serve.lane import Lane
+from edgekit.serve.width import Widths
 
 from .services import running
 
@@ -22,7 +23,7 @@ class Recorder:
         self.calls = []
         self.gate = threading.Event()
 
-    def __call__(self, items, options, batch):
+    def __call__(self, model, items, options, batch):
         self.gate.wait(60)
         self.calls.append((list(items), dict(options), batch))
         if any(item < 0 for item in items):
@@ -33,7 +34,7 @@ class Recorder:
 def ask_all(jobs, **pace):
     """Results of jobs (items, options, key) that all wait while a first one is worked on."""
     recorder = Recorder()
-    lane = Lane("test", queue_s=60, watch=lambda inputs, seconds: None, **pace)
+    lane = Lane("test", Widths("model"), queue_s=60, watch=lambda inputs, seconds: None, **pace)
 
     async def run():
         first = asyncio.create_task(lane.ask(recorder, [0], {}, key="first"))
@@ -88,7 +89,7 @@ def test_an_error_is_only_its_own_requests():
 def test_a_request_waits_for_others_no_longer_than_it_is_told_to():
     recorder = Recorder()
     recorder.gate.set()
-    lane = Lane("test", queue_s=60, watch=lambda inputs, seconds: None, max_batch=3, wait_s=30)
+    lane = Lane("test", Widths("model"), queue_s=60, watch=lambda inputs, seconds: None, max_batch=3, wait_s=30)
 
     async def three():
         return await asyncio.gather(*(lane.ask(recorder, [number], {}, key="a") for number in (1, 2, 3)))
@@ -102,7 +103,7 @@ def test_a_request_waits_for_others_no_longer_than_it_is_told_to():
 
 def test_what_is_cancelled_is_not_asked():
     recorder = Recorder()
-    lane = Lane("test", queue_s=60, watch=lambda inputs, seconds: None)
+    lane = Lane("test", Widths("model"), queue_s=60, watch=lambda inputs, seconds: None)
 
     async def run():
         first = asyncio.create_task(lane.ask(recorder, [1], {}, key=None))
@@ -195,7 +196,35 @@ def test_no_answer_is_lost_or_mixed_up_on_200_connections(bundles, max_batch):
         storm(service, 200, 1500)
 
 
+@pytest.mark.parametrize("max_batch", [1, 16])
+def test_no_answer_is_mixed_up_where_wide_and_narrow_calls_take_turns(bundles, measured_faster, max_batch):
+    chosen = {"feature-extraction": bundles["feature-extraction"]}
+    with running(chosen, max_batch=max_batch, threads=2) as service:
+        (served,) = service.service.served
+        wide, narrow = asked(served.model), asked(served.narrow.model)
+        for _ in range(3):  # each begins with nobody there
+            assert service.post("embed", {"inputs": "word1"}).status_code == 200
+            storm(service, 200, 500)
+    assert len(wide) >= 3
+    assert len(narrow) > 0
+    assert max(wide + narrow) <= max_batch
+
+
+def asked(model):
+    """How many inputs each call of a model has from now on."""
+    calls, embed = [], model.embed
+
+    def counted(texts, **how):
+        if how:  # the service's calls say how large a batch may be, the test's do not
+            calls.append(len(texts))
+        return embed(texts, **how)
+
+    model.embed = counted
+    return calls
+
+
 @pytest.mark.long
-def test_no_answer_is_lost_or_mixed_up_in_50000_requests(bundles):
-    with running({"feature-extraction": bundles["feature-extraction"]}, max_batch=16) as service:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_no_answer_is_lost_or_mixed_up_in_50000_requests(bundles, measured_faster, threads):
+    with running({"feature-extraction": bundles["feature-extraction"]}, max_batch=16, threads=threads) as service:
         storm(service, 200, 50_000)

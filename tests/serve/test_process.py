@@ -38,6 +38,7 @@ def test_it_says_what_it_serves_answers_and_ends_with_0_when_told_to(bundles):
         assert about.keys() == {"small", "text-classification"}
         assert about["small"]["routes"] == ["/v1/embed", "/v1/feature-extraction"]
         assert about["small"]["batch_gain"].keys() == {"1", "4", "16"}
+        assert about["small"]["narrow"].keys() == {"calls", "gain", "why"}
         vectors = httpx2.post(f"{service.url}/v1/embed", json={"inputs": "word1"}, timeout=PATIENCE_S)
         assert vectors.status_code == 200
         assert "server" not in vectors.headers
@@ -94,6 +95,12 @@ def test_it_needs_no_build_side(bundles):
     command = [sys.executable, "-c", script, str(bundles["feature-extraction"])]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_calls_can_be_fixed(bundles):
+    with process(bundles["feature-extraction"], "--calls", "3", "--threads", "2") as service:
+        (about,) = [line for line in service.log if line["event"] == "bundle"]
+        assert about["narrow"] == {"calls": 0, "gain": None, "why": "--calls fixes how it is asked"}
 
 
 def test_what_is_wrong_at_the_start_is_an_exit_code(start, bundles, tmp_path):
