@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Generator, Iterator
 from types import FrameType
@@ -21,9 +19,6 @@ from edgekit.serve.observing import LOGGER, JsonLines, log
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_S: Final = 65  # longer than load balancers keep an idle connection, so that they end it and not we
-SWITCH_S: Final = (
-    0.0005  # how long a thread with an answer waits for the one that reads requests; Python's own is ten times that
-)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -70,9 +65,6 @@ def run(service: Service, listening: socket.socket, *, grace_s: float) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(grace_s)),
     )
-    sys.setswitchinterval(SWITCH_S)
-    gc.collect()
-    gc.freeze()  # what was made until now stays: the collector need not look through it while requests wait
     host, port = listening.getsockname()[:2]
     log(
         "listening",

@@ -103,6 +103,27 @@ def test_calls_can_be_fixed(bundles):
         assert about["narrow"] == {"calls": 0, "gain": None, "why": "--calls fixes how it is asked"}
 
 
+def test_the_command_prepares_its_process_and_a_service_inside_a_program_does_not(bundles):
+    script = (
+        "import gc, sys\n"
+        "from edgekit.serve import app, limits, observing, served, server\n"
+        "before = gc.get_freeze_count()\n"
+        "seen = lambda: (gc.get_freeze_count() > before, sys.getswitchinterval() < 0.004)\n"
+        "server._Server.run = lambda self, sockets: print(*seen())\n"
+        "service = app.service([], limits.Limits(), observing.Metrics())\n"
+        "with server.bind('127.0.0.1', 0) as listening:\n"
+        "    server.run(service, listening, grace_s=1)\n"
+        "sys.argv = ['edgekit', 'serve', '--port', '0', sys.argv[1]]\n"
+        "from edgekit.cli import main\n"
+        "sys.exit(main())\n"
+    )
+    command = [sys.executable, "-c", script, str(bundles["feature-extraction"])]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, *_, last = [line for line in done.stdout.splitlines() if not line.startswith("{")]
+    assert (first, last) == ("False False", "True True")
+
+
 def test_what_is_wrong_at_the_start_is_an_exit_code(start, bundles, tmp_path):
     bundle = bundles["feature-extraction"]
     assert start(tmp_path / "nothing")[0] in (3, 7)
