@@ -17,12 +17,12 @@ from edgekit.spec.progress import Progress
 from edgekit.spec.provider import CPU
 from edgekit.spec.target import Target
 from edgekit.stages import bench as benches
-from edgekit.stages import data, evidence, kept_trials, package, recipes, refusal, search
+from edgekit.stages import data, evidence, kept_trials, ladder, package, refusal, search
 from edgekit.stages.bench import Bench, prepare
 from edgekit.stages.evidence import Trial
 from edgekit.stages.judging import check_export, try_recipe
-from edgekit.stages.recipes import Recipe
-from edgekit.stages.request import BuildRequest
+from edgekit.stages.ladder import Recipe
+from edgekit.stages.request import BuildRequest, check_objective
 from edgekit.stages.search_run import run_search, what_trials_follow_from
 
 __all__ = ["BuildRequest", "BuildResult", "build", "keep_original"]
@@ -52,8 +52,8 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         InconclusiveError: The data, the reference or this machine cannot prove anything; the same file says why.
     """
     targets = {name: catalog.target(name) for name in request.targets}
-    recipes.check_name(request.recipe)
-    search.check_objective(request.optimize, request.recipe)
+    ladder.check_name(request.recipe)
+    check_objective(request.optimize, request.recipe)
     dataset = data.read_rows(request.data) if request.data else None
     check_destination(request.output, replace=request.replace)
     with draft_folder(request.output) as folder:
@@ -69,12 +69,12 @@ def build(request: BuildRequest, progress: Progress) -> BuildResult:
         shipped, tried, searches = [], [], []
         for provider, group in groups.items():
             if request.optimize:
-                to_try = recipes.candidates(bench.contents.components, provider)
+                to_try = ladder.candidates(bench.contents.components, provider)
                 found = run_search(bench, to_try, group, request.optimize, kept, progress)
                 passed, left = found.best, found.left
                 searches.append(found)
             else:
-                to_try = recipes.ladder(request.recipe, bench.contents.components, provider)
+                to_try = ladder.ladder(request.recipe, bench.contents.components, provider)
                 passed, left = _climb(bench, to_try, group, progress)
             tried += left
             if passed is None:

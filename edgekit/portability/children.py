@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from edgekit.runtime.memory import resident_bytes, session_processes
+
 _POLL_SECONDS: Final = 0.1
 _LOG_TAIL: Final = 2000
 _SIGNALS: Final = {  # by name: not every system has them all
@@ -109,21 +111,12 @@ def run_limited(
 
 def end_session(child: subprocess.Popen[bytes]) -> None:
     """Kill a process that was started as its own session, with every process it left behind."""
-    for process in _session(child.pid):
+    for process in session_processes(child.pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, signal.SIGKILL)
     if child.poll() is None:
         child.kill()
     child.wait()
-
-
-def resident_bytes(session: int) -> int:
-    """Resident memory of all processes of a session; 0 where the system has no ``/proc``."""
-    pages = 0
-    for process in _session(session):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            pages += int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _watch(child: subprocess.Popen[bytes], limits: Limits, until: Callable[[], bool] | None) -> End | None:
@@ -155,19 +148,3 @@ def _words(how: End, limits: Limits) -> str:
     if how is End.HUNG:
         return f"no end after {limits.seconds:g} s"
     return f"took more than {limits.memory_bytes / 1e9:g} GB of memory"
-
-
-def _session(leader: int) -> list[int]:
-    try:
-        running = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    except OSError:  # a system without it
-        return []
-    return [int(process) for process in running if _session_of(process) == leader]
-
-
-def _session_of(process: str) -> int | None:
-    try:
-        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
-        return int(status.rpartition(")")[2].split()[3])  # the name before may hold blanks and brackets
-    except (OSError, ValueError, IndexError):
-        return None

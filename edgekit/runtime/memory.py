@@ -1,7 +1,9 @@
-"""How much memory this process took, and how much one may still take here."""
+"""How much memory this process or a session took, and how much one may still take here."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +31,24 @@ def peak_bytes() -> int | None:
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     except (OSError, IndexError, ValueError):
         return None
+
+
+def resident_bytes(session: int) -> int:
+    """Resident memory of all processes of a session; 0 where the system has no ``/proc``."""
+    pages = 0
+    for process in session_processes(session):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            pages += int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") if pages else 0
+
+
+def session_processes(leader: int) -> list[int]:
+    """Numbers of the processes of a session; none where the system has no ``/proc``."""
+    try:
+        running = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    except OSError:  # a system without it
+        return []
+    return [int(process) for process in running if _session_of(process) == leader]
 
 
 def _of_machine(root: Path) -> int | None:
@@ -65,3 +85,11 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def _session_of(process: str) -> int | None:
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(status.rpartition(")")[2].split()[3])  # the name before may hold blanks and brackets
+    except (OSError, ValueError, IndexError):
+        return None

@@ -12,8 +12,6 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.stages.blockwise import (
-    BITS,
-    BLOCK,
     DOMAIN,
     Rounding,
     fitting_block,
@@ -21,6 +19,7 @@ from edgekit.stages.blockwise import (
     quantize_nearest,
     signed,
 )
+from edgekit.stages.ladder import BITS, BLOCK
 from edgekit.stages.products import Matrix, constant, drop_unused_initializers, replace, shared_initializer
 from edgekit.stages.quantize import ROWS_MIN_BYTES
 

@@ -14,13 +14,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.errors import ExportError
+from edgekit.stages.ladder import BITS, BLOCK
 from edgekit.stages.products import Matrix, Product, drop_unused_initializers, products, replace, shared_initializer
 
 Rounding = Callable[[str, Matrix, int, int], tuple[Matrix, Matrix]]
 """From a weight's name, its rows (outputs, inputs), bits and block to what :func:`quantize_rows` gives."""
 
-BITS: Final = 8
-BLOCK: Final = 32
 ACCURACY_LEVEL: Final = 4  # activations as int8 inside the kernel: the fast one
 DOMAIN: Final = "com.microsoft"
 QUANTIZED: Final = ".blocks"

@@ -52,7 +52,12 @@ class Checkpoint:
 
 
 def fetch(
-    model: str, *, revision: str | None = None, token: str | None = None, allow_pickle: bool = False
+    model: str,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    allow_pickle: bool = False,
+    parse: bool = True,
 ) -> Checkpoint:
     """Find a checkpoint by catalog name, local folder or hub id.
 
@@ -61,6 +66,7 @@ def fetch(
         revision: Commit, tag or branch on the hub; for a catalog name the card's commit.
         token: Access token; without one huggingface_hub looks where it always does.
         allow_pickle: Whether a checkpoint without safetensors may be used at all.
+        parse: Whether the caller will parse more than its configuration, so that :mod:`.inspection` has to come first.
 
     Raises:
         UsageError: No such model.
@@ -71,20 +77,30 @@ def fetch(
         return _from_card(cards[model], revision, token)
     if Path(model).is_dir():
         folder = Path(model)
-        return _read(folder, folder.resolve().name, None, None, allow_pickle=allow_pickle)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", model, re.ASCII) and not model.startswith("."):
+        checkpoint = _read(folder, folder.resolve().name, None, None, allow_pickle=allow_pickle)
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", model, re.ASCII) and not model.startswith("."):
         folder = _from_hub(model, revision, token, allow_pickle=allow_pickle)
         # snapshot_download names the folder after the commit it resolved the revision to.
-        return _read(folder, model, folder.name, None, allow_pickle=allow_pickle)
-    raise UsageError(
-        f"{model!r} is no model of edgekit, no folder and no hub id",
-        hint=nearest(model, tuple(cards)) or f"known models: {', '.join(sorted(cards))}; a hub id is owner/name",
+        checkpoint = _read(folder, model, folder.name, None, allow_pickle=allow_pickle)
+    else:
+        raise UsageError(
+            f"{model!r} is no model of edgekit, no folder and no hub id",
+            hint=nearest(model, tuple(cards)) or f"known models: {', '.join(sorted(cards))}; a hub id is owner/name",
+        )
+    if parse:  # edgekit's own are pinned by digest or made here
+        inspect(checkpoint.folder, checkpoint.config)
+    return checkpoint
+
+
+def requested(request: BuildRequest, *, parse: bool = True) -> Checkpoint:
+    """:func:`fetch` of what a build is asked for; where the original is kept already, it was inspected for that."""
+    return fetch(
+        request.model,
+        revision=request.revision,
+        token=request.token,
+        allow_pickle=request.allow_pickle,
+        parse=parse and request.original is None,
     )
-
-
-def requested(request: BuildRequest) -> Checkpoint:
-    """:func:`fetch` of what a build is asked for."""
-    return fetch(request.model, revision=request.revision, token=request.token, allow_pickle=request.allow_pickle)
 
 
 def _from_card(card: ModelCard, revision: str | None, token: str | None) -> Checkpoint:
@@ -163,8 +179,6 @@ def _read(
         architecture=str(architectures[0]),
         weights_sha256=digest,
     )
-    if card is None:  # edgekit's own are pinned by digest or made here
-        inspect(folder, config)
     name = card.name if card else re.sub(r"[^A-Za-z0-9._+-]", "-", source_name.rpartition("/")[2]).lstrip("._+-")
     return Checkpoint(folder, name or "model", source, config, card)
 

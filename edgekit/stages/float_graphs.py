@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from edgekit.spec.provider import CPU
-from edgekit.stages import component_files, decoder_passes, optimize, recipes
+from edgekit.stages import component_files, decoder_passes, ladder, optimize
 
 
 def optimized(
@@ -28,7 +28,7 @@ def optimized(
     matched: Counter[str] = Counter()
     for graph in graphs.values():
         matched.update(optimize.optimize(graph))
-        if recipes.DECODE in graphs:
+        if ladder.DECODE in graphs:
             matched.update(decoder_passes.optimize_decoder(graph))
     folders = dict.fromkeys(providers, work / "float")
     if set(providers) != {CPU}:

@@ -4,34 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from edgekit.stages.block_tables import quantize_tables, split_gemms
-from edgekit.stages.blockwise import BITS, BLOCK, fitting_block, quantize_blocks, quantize_nearest
+from edgekit.stages.blockwise import fitting_block, quantize_blocks, quantize_nearest
+from edgekit.stages.ladder import Blocks
 from edgekit.stages.moments import CalibratedRounding
 from edgekit.stages.products import products
-
-
-@dataclass(frozen=True, slots=True)
-class Blocks:
-    """How the weights of a generating model are stored.
-
-    Attributes:
-        bits: Of a product's weight: 4 or 8.
-        block: Inputs that share a scale there.
-        head_bits: Of the head's weights and of large embedding tables.
-        head_block: Inputs that share a scale there.
-        spare: Share of the products, those whose outputs rounding disturbs most, that get 8 bits.
-    """
-
-    bits: int = BITS
-    block: int = BLOCK
-    head_bits: int = BITS
-    head_block: int = BLOCK
-    spare: float = 0
 
 
 def quantize_components(

@@ -14,10 +14,10 @@ from edgekit.runtime.loading import open_variant
 from edgekit.spec.manifest import Variant
 from edgekit.spec.parity import Parity
 from edgekit.spec.provider import CPU
-from edgekit.stages import elsewhere, evaluate, package, recipes, weights
+from edgekit.stages import elsewhere, evaluate, ladder, package, recipes, weights
 from edgekit.stages.bench import Bench
 from edgekit.stages.evidence import Trial
-from edgekit.stages.recipes import Recipe
+from edgekit.stages.ladder import Recipe
 from edgekit.stages.start import Start
 
 # A self-test on another CPU may differ this much from the build machine's worst golden case.
@@ -30,7 +30,7 @@ def check_export(bench: Bench, targets: tuple[str, ...]) -> None:
     Raises:
         ExportError: They do not answer like the original.
     """
-    variant = package.describe(recipes.FP32, targets, bench.contents.components)
+    variant = package.describe(ladder.FP32, targets, bench.contents.components)
     draft = bench.folder / "drafts" / bench.start(targets).folder.name
     package.draft(bench.contents, [(variant, bench.start(targets).folder)], draft)
     with open_variant(Bundle.open(draft), variant, provider=CPU) as model:
@@ -78,7 +78,7 @@ def try_recipe(bench: Bench, recipe: Recipe, targets: tuple[str, ...]) -> tuple[
         runs_anywhere=provider == CPU and not report.saturates,
     )
     size = sum(path.stat().st_size for path in files.iterdir())
-    overflow = _overflow(start) if recipe.precision == recipes.FP16.precision else {}
+    overflow = _overflow(start) if recipe.precision == ladder.FP16.precision else {}
     return variant, Trial(recipe.name, variant.name, recipe.precision, targets, made.changed, size, parity, overflow)
 
 

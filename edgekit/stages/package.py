@@ -24,7 +24,7 @@ from edgekit.spec.target import Target
 from edgekit.stages import component_files, export
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.fetch import Checkpoint
-from edgekit.stages.recipes import Recipe
+from edgekit.stages.ladder import Recipe
 from edgekit.stages.reference import Reference
 from edgekit.stages.sbom import SBOM, bill_of_materials
 

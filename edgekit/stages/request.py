@@ -1,10 +1,16 @@
-"""What a build is asked for."""
+"""What a build is asked for; it imports nothing that builds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+from edgekit.errors import UsageError
+from edgekit.spec.reader import nearest
+
+OBJECTIVES: Final = ("latency", "size", "accuracy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,7 @@ class BuildRequest:
         allow_unproven: Ship what could not be proven, and say so in the evidence.
         allow_pickle: Read a checkpoint that has no safetensors.
         replace: Whether a bundle at ``output`` may be replaced.
-        optimize: One of :data:`edgekit.stages.search.OBJECTIVES`: try all recipes and ship the best; the first that
+        optimize: One of :data:`OBJECTIVES`: try all recipes and ship the best; the first that
             passes where None.
         budget: Bounds by name in the place of the task's own, such as ``neighbours_min``; written into the evidence.
         original: A folder that :func:`edgekit.pipeline.keep_original` wrote for the same model, task and data; the
@@ -44,3 +50,16 @@ class BuildRequest:
     optimize: str | None = None
     budget: Mapping[str, float] = field(default_factory=dict)
     original: Path | None = None
+
+
+def check_objective(objective: str | None, recipe: str | None) -> None:
+    """Refuse what cannot be searched for, before anything is loaded.
+
+    Raises:
+        UsageError: No such objective, or only one recipe to choose from.
+    """
+    if objective is not None and objective not in OBJECTIVES:
+        hint = nearest(objective, OBJECTIVES) or f"objectives: {', '.join(OBJECTIVES)}"
+        raise UsageError(f"{objective!r} is nothing to optimize", hint=hint)
+    if objective is not None and recipe is not None:
+        raise UsageError("--optimize chooses the recipe", hint="leave out --recipe")

@@ -11,15 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from edgekit.errors import UsageError
 from edgekit.runtime.model import Model
 from edgekit.runtime.timing import time_calls
 from edgekit.spec.manifest import Variant
-from edgekit.spec.reader import nearest
 from edgekit.stages.evidence import Trial
 from edgekit.stages.predicted_gain import Prediction
 
-OBJECTIVES: Final = ("latency", "size", "accuracy")
 SAME: Final = 0.03  # of a time: less is noise on a shared machine
 ROUNDS: Final = 15
 INPUTS: Final = 4  # golden cases, the first of them
@@ -76,19 +73,6 @@ class Search:
         return [one.trial for one in self.candidates if one is not best]
 
 
-def check_objective(objective: str | None, recipe: str | None) -> None:
-    """Refuse what cannot be searched for, before anything is loaded.
-
-    Raises:
-        UsageError: No such objective, or only one recipe to choose from.
-    """
-    if objective is not None and objective not in OBJECTIVES:
-        hint = nearest(objective, OBJECTIVES) or f"objectives: {', '.join(OBJECTIVES)}"
-        raise UsageError(f"{objective!r} is nothing to optimize", hint=hint)
-    if objective is not None and recipe is not None:
-        raise UsageError("--optimize chooses the recipe", hint="leave out --recipe")
-
-
 def measure(models: Mapping[str, Model]) -> dict[str, float]:
     """Median milliseconds that each open model takes for its golden inputs, in turns."""
     inputs = {name: [case.input for case in model.golden()[:INPUTS]] for name, model in models.items()}
@@ -106,7 +90,7 @@ def choose(candidates: Sequence[Candidate], objective: str) -> Search:
 
     Args:
         candidates: In the documented order of cost, the cheapest first.
-        objective: One of :data:`OBJECTIVES`.
+        objective: One of :data:`.request.OBJECTIVES`.
     """
     passed = [one for one in candidates if one.passed]
     return Search(tuple(candidates), _best(passed, objective) if passed else None)

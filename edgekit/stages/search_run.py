@@ -17,7 +17,7 @@ from edgekit.spec.provider import CPU
 from edgekit.stages import kept_trials, package, predicted_gain, search
 from edgekit.stages.bench import Bench
 from edgekit.stages.judging import try_recipe
-from edgekit.stages.recipes import Recipe
+from edgekit.stages.ladder import Recipe
 from edgekit.stages.start import Start
 
 

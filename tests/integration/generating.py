@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from edgekit import catalog
-from edgekit.stages import component_files, export, fetch, optimize, package, recipes, reference
+from edgekit.stages import component_files, export, fetch, ladder, optimize, package, reference
 from edgekit.stages.package import Contents
 from edgekit.stages.quiet import quiet
 
@@ -49,7 +49,7 @@ def write_bundle(checkpoint: Path, task: str, folder: Path, work: Path) -> Path:
     components = {name: package.component(graph) for name, graph in graphs.items()}
     targets = {name: catalog.target(name) for name in ("x86_64-avx2", "arm64-neon")}
     contents = Contents(fetched, original, None, [], components, targets)
-    package.draft(contents, [(package.describe(recipes.FP32, tuple(targets), components), work / "fp32")], folder)
+    package.draft(contents, [(package.describe(ladder.FP32, tuple(targets), components), work / "fp32")], folder)
     return folder
 
 

@@ -24,8 +24,8 @@ from edgekit.spec.provider import CPU
 from edgekit.stages import evaluate, package
 from edgekit.stages.evaluate import Answers
 from edgekit.stages.evidence import Setting
+from edgekit.stages.ladder import Recipe
 from edgekit.stages.package import Contents
-from edgekit.stages.recipes import Recipe
 from edgekit.stages.reference import Feeds
 from edgekit.stages.start import Start
 from edgekit.stages.weights import WeightReport, compare_weights

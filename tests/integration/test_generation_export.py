@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgekit.errors import ExportError
-from edgekit.stages import component_files, recipes, weights
+from edgekit.stages import component_files, ladder, recipes, weights
 from edgekit.stages.export import export
 from edgekit.stages.generation_defaults import decoder_layers
 from edgekit.stages.generation_parts import cache_argument, generation_parts
@@ -81,7 +81,7 @@ def test_weights_are_named_as_in_the_checkpoint(exported):
 
 def test_quantized_components_share_their_weights(exported, tmp_path):
     model, folder = exported
-    recipe = recipes.ladder("int8-blockwise", ("prefill", "decode"))[0]
+    recipe = ladder.ladder("int8-blockwise", ("prefill", "decode"))[0]
     recipes.make(recipe, Start(folder, {}), tmp_path)
     report = weights.compare_weights(tmp_path, folder)
     assert report.quantized

@@ -13,7 +13,7 @@ from edgekit.errors import HostError, InconclusiveError, ParityError
 from edgekit.runtime import load
 from edgekit.spec.parity import BUDGETS
 from edgekit.spec.progress import Silent
-from edgekit.stages import component_files, recipes
+from edgekit.stages import component_files, ladder, recipes
 from edgekit.stages.bench import Bench
 from edgekit.stages.half import to_half
 from edgekit.stages.start import Start
@@ -96,7 +96,7 @@ def test_tensorrt_gets_static_int8_that_keeps_its_budget(tmp_path):
     (variant,) = result.manifest.variants
     assert variant.parity == "unproven"
     tried = [trial["recipe"] for trial in result.evidence["tried"]]
-    assert [*tried, variant.recipe] == [recipe.name for recipe in recipes.STATIC_LADDER][: len(tried) + 1]
+    assert [*tried, variant.recipe] == [recipe.name for recipe in ladder.STATIC_LADDER][: len(tried) + 1]
     assert all(trial["verdict"] == "fail" for trial in result.evidence["tried"])
 
 

@@ -17,8 +17,8 @@ from edgekit.errors import IntegrityError
 from edgekit.runtime import load
 from edgekit.runtime.golden import Golden
 from edgekit.stages.data import CALIBRATION_ROWS, JUDGED_ROWS
+from edgekit.stages.ladder import FP32
 from edgekit.stages.quiet import quiet
-from edgekit.stages.recipes import FP32
 
 from .checkpoints import minilm_folder
 from .real_build import judge_draft, open_draft

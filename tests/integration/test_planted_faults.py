@@ -17,8 +17,8 @@ from edgekit.pipeline import BuildRequest, build
 from edgekit.spec.parity import BUDGETS, Parity, judge
 from edgekit.spec.progress import Silent
 from edgekit.stages import component_files, data, evaluate, quantize, recipes
+from edgekit.stages.ladder import FP32, LADDER
 from edgekit.stages.products import constant
-from edgekit.stages.recipes import FP32, LADDER
 from edgekit.stages.untrained import untrained
 from edgekit.stages.weights import compare_weights
 

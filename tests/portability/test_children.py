@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.portability.children import End, Limits, resident_bytes, run_limited
+from edgekit.portability.children import End, Limits, run_limited
+from edgekit.runtime.memory import resident_bytes
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="memory is read from /proc")
 

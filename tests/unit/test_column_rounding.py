@@ -10,10 +10,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.stages import component_files
 from edgekit.stages.column_rounding import round_columns
+from edgekit.stages.ladder import LADDER
 from edgekit.stages.outliers import CHANNELS, split_outliers
 from edgekit.stages.products import OUTLIERS, constant, products
 from edgekit.stages.quantize import PAIR_LIMIT, column_scales, pair_sums, symmetric
-from edgekit.stages.recipes import LADDER, make
+from edgekit.stages.recipes import make
 from edgekit.stages.rounding import damped, output_errors
 from edgekit.stages.start import Start
 from edgekit.stages.weights import compare_weights

@@ -6,7 +6,8 @@ import onnxruntime as ort
 import pytest
 
 from edgekit.stages import component_files
-from edgekit.stages.generating import Blocks, quantize_components
+from edgekit.stages.generating import quantize_components
+from edgekit.stages.ladder import Blocks
 from edgekit.stages.moments import CalibratedRounding, Moments
 from edgekit.stages.products import constant
 from edgekit.stages.weights import compare_weights

@@ -9,9 +9,10 @@ from edgekit.errors import ExportError, UsageError
 from edgekit.spec.provider import CPU, PROVIDERS
 from edgekit.stages import component_files
 from edgekit.stages.blockwise import dequantize, quantize_blocks
+from edgekit.stages.ladder import GENERATION_LADDER, LADDER, candidates, check_name, ladder
 from edgekit.stages.products import constant
 from edgekit.stages.quantize import PAIR_LIMIT, column_scales, pair_sums, quantize_products, symmetric
-from edgekit.stages.recipes import GENERATION_LADDER, LADDER, candidates, check_name, ladder, make
+from edgekit.stages.recipes import make
 from edgekit.stages.smooth import smooth
 from edgekit.stages.start import Start
 from edgekit.stages.weights import compare_weights

@@ -10,7 +10,8 @@ from edgekit.errors import UsageError
 from edgekit.spec.parity import Check, Parity
 from edgekit.stages.evidence import Trial
 from edgekit.stages.predicted_gain import Prediction
-from edgekit.stages.search import INPUTS, OBJECTIVES, Candidate, check_objective, choose, measure, table
+from edgekit.stages.request import OBJECTIVES, check_objective
+from edgekit.stages.search import INPUTS, Candidate, choose, measure, table
 
 from .tiny_bundle import tiny_variant
 

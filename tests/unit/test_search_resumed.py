@@ -16,8 +16,8 @@ from edgekit.spec.provider import CPU, CPU_ONLY
 from edgekit.stages import package, refusal, search_run
 from edgekit.stages.bench import Bench
 from edgekit.stages.evidence import Trial
+from edgekit.stages.ladder import candidates, ladder
 from edgekit.stages.package import Contents
-from edgekit.stages.recipes import candidates, ladder
 from edgekit.stages.start import Start
 
 from .tiny_bundle import tiny_manifest

@@ -8,7 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.stages import component_files
 from edgekit.stages.calibrate import Calibration
-from edgekit.stages.recipes import LADDER, make
+from edgekit.stages.ladder import LADDER
+from edgekit.stages.recipes import make
 from edgekit.stages.smooth import sites, smooth
 from edgekit.stages.start import Start
 

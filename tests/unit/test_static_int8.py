@@ -7,8 +7,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekit.errors import ExportError
 from edgekit.stages import component_files
+from edgekit.stages.ladder import STATIC_LADDER
 from edgekit.stages.products import constant
-from edgekit.stages.recipes import STATIC_LADDER, make
+from edgekit.stages.recipes import make
 from edgekit.stages.start import Start
 from edgekit.stages.static_int8 import activation_scales, quantize_static
 from edgekit.stages.weights import compare_weights

@@ -6,8 +6,9 @@ import pytest
 
 from edgekit.errors import ExportError
 from edgekit.stages import component_files
+from edgekit.stages.ladder import LADDER
 from edgekit.stages.products import constant
-from edgekit.stages.recipes import LADDER, make
+from edgekit.stages.recipes import make
 from edgekit.stages.start import Start
 from edgekit.stages.weights import compare_weights
 
