@@ -10,8 +10,8 @@ from edgekit import catalog
 from edgekit.matrix import keys
 from edgekit.matrix.cache import Key
 from edgekit.spec.matrix import Matrix, MatrixCell, MatrixModel
-from edgekit.stages import fetch, recipes, search
-from edgekit.stages.request import BuildRequest
+from edgekit.stages import fetch, ladder
+from edgekit.stages.request import BuildRequest, check_objective
 
 # A child that has imported everything takes 0.7 GB; the rest was seen with encoders and decoders of 20 to 600 MB.
 _BASE_BYTES: Final = 1_000_000_000
@@ -60,8 +60,8 @@ def plan(matrix: Matrix, base: Path, output: Path, token: str | None) -> tuple[C
     """
     targets = {one.name: catalog.expand_targets(one.targets) for one in matrix.targets}
     for one in matrix.recipes:
-        recipes.check_name(one.recipe)
-        search.check_objective(one.optimize, one.recipe)
+        ladder.check_name(one.recipe)
+        check_objective(one.optimize, one.recipe)
     sources = {one.name: _source(one, base) for one in matrix.models}
     return tuple(
         Cell(
@@ -89,16 +89,20 @@ def plan(matrix: Matrix, base: Path, output: Path, token: str | None) -> tuple[C
 def find(cell: Cell) -> Found:
     """Fetch a cell's model, and say what its cells follow from.
 
+    Nothing but its configuration is parsed: what was made of the same bytes is in the cache, and a worker that makes
+    more inspects them.
+
     Raises:
         UsageError: No such model.
         InputError: The checkpoint or the data cannot be used.
     """
     request = cell.request
-    checkpoint = fetch.requested(request)
+    checkpoint = fetch.requested(request, parse=False)
+    files = keys.files_digest(checkpoint.folder)
     weights = sum(path.stat().st_size for path in checkpoint.folder.iterdir() if path.is_file())
     return Found(
-        key=keys.original_key(checkpoint, request),
-        files=keys.files_digest(checkpoint.folder),
+        key=keys.original_key(checkpoint, files, request),
+        files=files,
         memory_bytes=cell.spec.model.memory_bytes or _BASE_BYTES + _TIMES_WEIGHTS * weights,
     )
 

@@ -29,8 +29,13 @@ _LIBRARIES: Final = (
 )  # fmt: skip
 
 
-def original_key(checkpoint: Checkpoint, request: BuildRequest) -> Key:
+def original_key(checkpoint: Checkpoint, files: str, request: BuildRequest) -> Key:
     """Of a model's exported graphs and answers, which all its cells share.
+
+    Args:
+        checkpoint: The model's.
+        files: Digest of its files.
+        request: Of one of its cells.
 
     Raises:
         DataError: The data file cannot be read.
@@ -41,7 +46,7 @@ def original_key(checkpoint: Checkpoint, request: BuildRequest) -> Key:
         "source": repr(checkpoint.source),
         "name": checkpoint.name,
         "card": repr(checkpoint.card),
-        "files": files_digest(checkpoint.folder),
+        "files": files,
         "own_data": [_sha256(path) for path in checkpoint.own_data or ()],
         "task": request.task,
         "data": [dataset.name, dataset.sha256, *_named_files(dataset)] if dataset else None,
@@ -108,8 +113,7 @@ def request_files(request: BuildRequest) -> str:
         UsageError: No such model.
         CheckpointError: There is something, but no checkpoint that may be read.
     """
-    checkpoint = fetch.requested(request)
-    return files_digest(checkpoint.folder)
+    return files_digest(fetch.requested(request, parse=False).folder)
 
 
 def files_digest(folder: Path) -> str:

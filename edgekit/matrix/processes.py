@@ -23,8 +23,7 @@ from edgekit.matrix.cache import Cache
 from edgekit.matrix.engine import Done, crashed
 from edgekit.matrix.outcome import Failure, Outcome, read_outcome
 from edgekit.matrix.work import Job, Perform
-from edgekit.portability.children import resident_bytes
-from edgekit.runtime.memory import available_bytes
+from edgekit.runtime.memory import available_bytes, resident_bytes
 
 ATTEMPTS: Final = 2  # of a job whose process died; it may have been somebody else's fault
 LOG: Final = "log.txt"
@@ -105,7 +104,8 @@ class Processes:
         self._context: ForkServerContext | SpawnContext | None = None
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Itself; the server that workers fork from begins with its imports."""
+        self._origin()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -150,13 +150,17 @@ class Processes:
 
     def _start(self, waiting: _Waiting) -> None:
         folder = self._cache.staging()
-        if self._context is None:
-            self._context = _context(self._limits.threads, self._preload)
         waiting.attempts += 1
         arguments = (self._perform, waiting.job, waiting.original, folder, self._limits.threads)
-        process = self._context.Process(target=_child, args=arguments, daemon=True, name=waiting.job.name)
+        process = self._origin().Process(target=_child, args=arguments, daemon=True, name=waiting.job.name)
         process.start()
         self._running.append(_Running(waiting, process, folder, time.monotonic()))
+
+    def _origin(self) -> ForkServerContext | SpawnContext:
+        """Where processes come from; begun when first asked for."""
+        if self._context is None:
+            self._context = _context(self._limits.threads, self._preload)
+        return self._context
 
     def _look(self) -> None:
         for one in tuple(self._running):

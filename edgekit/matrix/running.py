@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -93,9 +94,15 @@ class _Run:
         start = time.monotonic()
         try:
             self._cache.prune()
-            to_make = [made for cell in self._planned if (made := self._look_up(cell)) is not None]
-            if to_make:
-                with self._means.start() as engine:
+            with contextlib.ExitStack() as stack:
+                engine: Engine | None = None
+                to_make = []
+                for cell in self._planned:
+                    if (made := self._look_up(cell)) is not None:
+                        to_make.append(made)
+                        # It takes seconds to be ready, in which the rest is looked up.
+                        engine = engine or stack.enter_context(self._means.start())
+                if engine:
                     self._make(engine, to_make)
         finally:
             report = MatrixReport(

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from edgekit import pipeline
 from edgekit.errors import CheckpointError, EdgekitError, HostError
 from edgekit.matrix import keys
+from edgekit.matrix.hints import in_the_file
 from edgekit.matrix.outcome import Failure, Outcome, of_bundle
 from edgekit.runtime.host import THREADS_VARIABLE
 from edgekit.runtime.memory import peak_bytes
@@ -81,12 +81,14 @@ def perform(job: Job, original: Path | None, folder: Path, threads: int) -> None
 
 
 def located(failure: Failure, bundle: Path) -> Failure:
-    """A failure whose words name the folder where the bundle would be."""
-    message, hint = (text.replace(_HERE, str(bundle)) for text in (failure.message, failure.hint))
+    """A failure whose words name the folder where the bundle would be, and keys of the matrix's file for flags."""
+    message, hint = (in_the_file(text).replace(_HERE, str(bundle)) for text in (failure.message, failure.hint))
     return replace(failure, message=message, hint=hint)
 
 
 def _perform(job: Job, original: Path | None, folder: Path) -> Outcome:
+    from edgekit import pipeline  # the build side: seconds, and who only looks results up does without
+
     _check_tools(job)
     if job.files != (found := keys.request_files(job.request)):
         raise CheckpointError(

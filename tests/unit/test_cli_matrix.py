@@ -2,13 +2,33 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import typer
 
+from edgekit.cli.app import app
 from edgekit.errors import EdgekitError
+from edgekit.matrix.hints import KEYS, in_the_file
 from edgekit.matrix.outcome import SEVERITY, Failure, Outcome, exit_code
 
 from .matrix_cases import CELLS, SPEC, Case, play_processes
+
+ROOT = Path(__file__).parents[2]
+# Of `edgekit export`, and of the matrix's command as well, or of no cell.
+SHARED = {"as_json", "debug", "experiment", "log_bundle", "model", "output", "replace", "token", "track"}
+FOUND_IN_THE_CACHE = """
+import sys
+from edgekit.cli import main
+started = []
+sys.addaudithook(lambda event, _: started.append(event) if event in ("subprocess.Popen", "os.fork") else None)
+code = main(sys.argv[1:])
+heavy = {"onnx", "onnx_ir", "onnxscript", "optimum", "safetensors", "sentence_transformers", "tokenizers", "torch",
+         "transformers"}
+print([code, sorted(heavy & set(sys.modules)), started])
+"""
 
 
 @pytest.fixture
@@ -50,6 +70,28 @@ def test_json_is_one_object_and_the_exit_code_stands_in_it(call, case):
     assert (first["model"], first["target"], first["recipe"]) == tuple(CELLS[0].split("/"))
     assert first["bundle"] == str(case.output / CELLS[0])
     assert json.loads((case.output / "matrix.json").read_text())["cells"] == document["cells"]
+
+
+def test_what_is_in_the_cache_is_found_without_what_builds_and_without_a_process(call, case):
+    assert call(*asked(case))[0] == 0
+    arguments = [*map(str, asked(case))]
+    script = [sys.executable, "-c", FOUND_IN_THE_CACHE, *arguments]
+    done = subprocess.run(script, check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines()[-1] == "[0, [], []]"
+    assert done.stdout.count(" cached") == len(CELLS)
+
+
+def test_every_flag_of_an_export_that_a_matrix_has_in_its_file_has_a_key():
+    export = typer.main.get_command(app).commands["export"]
+    flags = {option.removeprefix("--") for one in export.params if one.name not in SHARED for option in one.opts}
+    assert {flag for flag in flags if not flag.startswith("-")} == set(KEYS)
+
+
+def test_flags_become_keys_and_nothing_else_does():
+    assert in_the_file("try --recipe fp32") == 'try recipe = "fp32"'
+    assert in_the_file("more rows with --data, or --allow-unproven") == "more rows with data, or allow_unproven = true"
+    for text in ("HEAD --address", "out/a--data/x", "--data-folder", "pip install --upgrade edgekit"):
+        assert in_the_file(text) == text
 
 
 @pytest.mark.parametrize(

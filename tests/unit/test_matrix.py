@@ -14,8 +14,9 @@ import pytest
 
 from edgekit.bundle.reading import Bundle
 from edgekit.errors import UsageError
-from edgekit.matrix import keys
+from edgekit.matrix import cells, keys
 from edgekit.runtime.session import this_host
+from edgekit.stages import fetch
 
 from . import played_jobs
 from .matrix_cases import CELLS, LIMITS, ORIGINALS, Case
@@ -192,6 +193,27 @@ def test_a_model_that_cannot_be_exported_or_found_fails_its_own_cells_alone(case
     (case.folder / "two" / "config.json").unlink()
     report = case.run()
     assert set(verdicts(report).values()) == {"input", "checkpoint"}
+
+
+def test_what_is_said_of_a_cell_names_keys_of_the_file_and_no_flags(case):
+    (case.folder / "one" / "model.safetensors").rename(case.folder / "one" / "pytorch_model.bin")
+    report = case.run(ONE_CELL)
+    ((_, failure),) = report.failures()
+    assert "are a pickle" in failure.message
+    assert "or pass allow_pickle = true if you trust" in failure.hint
+    assert report.exit_code == 3
+
+
+def test_a_kept_originals_checkpoint_was_inspected_for_it_and_is_not_again(case, monkeypatch, tmp_path):
+    inspected = []
+    monkeypatch.setattr(fetch, "inspect", lambda folder, config: inspected.append(folder.name))
+    (cell, *_) = case.planned(ONE_CELL)
+    found = cells.find(cell)  # opens no weights and no tokenizer
+    assert keys.request_files(cell.request) == found.files
+    fetch.requested(dataclasses.replace(cell.request, original=tmp_path))
+    assert inspected == []
+    fetch.requested(cell.request)
+    assert inspected == ["one"]
 
 
 def test_a_process_that_is_killed_is_started_again_with_the_same_result(case, tmp_path_factory):
