@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgekit.bundle.evidence import find_parity_evidence
-from edgekit.bundle.reading import Bundle
 from edgekit.runtime import Model
 from edgekit.spec.evidence import Searched
 from edgekit.spec.parity import Check
@@ -39,15 +38,15 @@ class Facts:
     times: tuple[tuple[str, str], ...]
 
 
-def gather(bundle: Bundle, model: Model) -> Facts:
-    """Read the bundle's evidence, verified, and say what it tells of the variant that is open.
+def gather(model: Model) -> Facts:
+    """Read an open bundle's evidence, verified, and say what it tells of the variant that is open.
 
     Raises:
         IntegrityError: The evidence is not what the manifest lists.
         RecordError: It is not what it says it is.
     """
-    manifest, variant = bundle.manifest, model.variant
-    evidence = find_parity_evidence(bundle, max_bytes=MAX_EVIDENCE_BYTES)
+    manifest, variant = model.manifest, model.variant
+    evidence = find_parity_evidence(model.bundle, max_bytes=MAX_EVIDENCE_BYTES)
     judged = evidence.variants.get(variant.name) if evidence else None
     size = sum(entry.size for entry in manifest.files)
     rows = [

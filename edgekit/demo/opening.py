@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from edgekit.bundle.reading import Bundle
 from edgekit.demo import facts, page
-from edgekit.errors import IntegrityError
 from edgekit.runtime import load, pipeline
 
 
@@ -36,27 +33,25 @@ class Demo:
         self.served.close()
 
 
-def open_demo(bundle: Path, host: str, port: int, asked: Mapping[str, Any]) -> Demo:
+def open_demo(bundle: str, host: str, port: int, asked: Mapping[str, Any]) -> Demo:
     """Open a bundle and serve a page that asks it.
 
     Args:
-        bundle: The bundle's folder, or a packed file.
+        bundle: The bundle's folder, a packed file, or the name of an installed one.
         host: The address to bind.
         port: A TCP port; 0 takes a free one.
-        asked: What else :func:`edgekit.runtime.load` shall be told: variant, threads, trust.
+        asked: What else :func:`edgekit.runtime.load` shall be told: variant, threads, store, trust.
 
     Raises:
-        UsageError: Gradio is not installed, the address cannot be bound, or there is no demo of the bundle's task.
+        UsageError: Gradio is not installed, the address cannot be bound, there is no demo of the bundle's task, or
+            nothing of that name is installed.
         IntegrityError: The bundle is not, byte for byte, what its manifest lists.
         HostError: This machine cannot run it.
     """
     page.available()
     model = load(bundle, **asked)
     gr = page.gradio()
-    opened = Bundle.open(bundle)
-    if opened.manifest != model.manifest:
-        raise IntegrityError(f"{bundle}: was changed while it was opened", hint="start again")
-    told = facts.gather(opened, model)
+    told = facts.gather(model)
     built = page.build(gr, model, told, lambda task: pipeline(task, bundle, **asked))
     served = page.launch(gr, built, host, port)
     return Demo(served.local_url, told.title, served)

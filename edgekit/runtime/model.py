@@ -44,7 +44,8 @@ class Model(ABC):
     """An open bundle. A subclass for each family of tasks says how it answers; threads may share it.
 
     Attributes:
-        manifest: The bundle's manifest.
+        bundle: The open bundle, wherever it was found.
+        manifest: Its manifest.
         variant: The variant that was loaded.
         host: The machine it was chosen for.
         standing: Whether its maker is known: ``signed`` by a trusted key, ``unsigned``, or ``unchecked``.
@@ -54,6 +55,7 @@ class Model(ABC):
     unwraps_one: ClassVar[bool] = False
 
     def __init__(self, opened: Opened) -> None:
+        self.bundle = opened.bundle
         self.manifest = opened.manifest
         self.variant = opened.variant
         self.host = opened.host

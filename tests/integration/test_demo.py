@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekit.cli import main
 from edgekit.pipeline import BuildRequest, build
 from edgekit.runtime import load
 from edgekit.spec.progress import Silent
@@ -126,6 +127,16 @@ def test_an_error_is_said_on_the_page(page, released):
     fill(page, "texts", "   ")
     page.evaluate("document.querySelector('#ask').click()")
     page.wait("document.body.innerText.includes('write a text first')")
+
+
+def test_an_installed_bundle_is_opened_by_its_name(page, tmp_path):
+    store = str(tmp_path / "store")
+    assert main(["install", str(RELEASED), "--store", store]) == 0
+    with serving("tiny", "--store", store) as url:
+        opened(page, url)
+        assert "tiny" in page.evaluate("document.title")
+        ask(page)
+        assert "1.000" in text_of(page, "#cosines table tbody")
 
 
 def test_a_generated_text_grows_on_the_page(page, tmp_path):

@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from edgekit.bundle.reading import Bundle
 from edgekit.demo.facts import escaped, gather, markdown, table_of
 from edgekit.demo.panels import PANELS, panel
 from edgekit.errors import InputError, UsageError
@@ -33,7 +32,7 @@ class Gradio:
 def told(folder, document=None):
     write_checked_bundle(folder, document=document)
     with load(folder) as model:
-        return gather(Bundle.open(folder), model)
+        return gather(model)
 
 
 def test_the_variant_that_is_open_has_its_verdict_and_every_check(tmp_path):
@@ -71,7 +70,7 @@ def test_times_of_a_search_are_those_of_the_open_variants_targets(tmp_path):
 def test_a_bundle_without_evidence_says_so(tmp_path):
     write_tiny_model(tmp_path / "bundle")
     with load(tmp_path / "bundle") as model:
-        text = markdown(gather(Bundle.open(tmp_path / "bundle"), model))
+        text = markdown(gather(model))
     assert "no evidence in this bundle" in text
 
 
