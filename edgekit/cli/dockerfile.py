@@ -23,7 +23,9 @@ def dockerfile(  # noqa: PLR0913 - each is an option of the command
     *,
     kind: Annotated[
         str,
-        typer.Option("--for", metavar="KIND", help="server, aws-lambda, cloud-run or device.", show_default=False),
+        typer.Option(
+            "--for", metavar="KIND", help="server, demo, aws-lambda, cloud-run or device.", show_default=False
+        ),
     ],
     output: Annotated[
         Path | None,

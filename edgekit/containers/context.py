@@ -15,12 +15,13 @@ import edgekit
 from edgekit.bundle.packing import copy_files
 from edgekit.bundle.reading import Bundle
 from edgekit.bundle.trust import Trust
+from edgekit.containers.cuts import DEMO, EVERYWHERE, Cut
 from edgekit.errors import InputError, OutputError, UsageError
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.reader import nearest
 from edgekit.spec.settings.generation import GenerationSettings
 
-KINDS: Final = ("server", "aws-lambda", "cloud-run", "device")
+KINDS: Final = ("server", "demo", "aws-lambda", "cloud-run", "device")
 BASE: Final = "python:3.13-slim-bookworm"
 
 _SERVES: Final = ("server", "cloud-run")
@@ -65,11 +66,22 @@ class Recipe:
         generation = manifest.settings.get(GenerationSettings.key)
         wanted = {
             "chat": isinstance(generation, GenerationSettings) and bool(generation.chat_template),
-            "image": "image" in manifest.settings,
+            "image": "image" in manifest.settings and self.kind != "demo",  # Gradio decodes them, by its own Pillow
             "serve": self.kind in _SERVES,
             "sign": self.trust is not None,
+            "ui": self.kind == "demo",
         }
         return tuple(name for name, needed in wanted.items() if needed)
+
+    @property
+    def uninstalled(self) -> tuple[str, ...]:
+        """Packages that others ask for, and that nothing in the image imports."""
+        return ("hf-xet",) if self.kind == "demo" else ("huggingface-hub", "hf-xet", "fsspec")
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """What of the packages it does without."""
+        return (*EVERYWHERE, *DEMO) if self.kind == "demo" else EVERYWHERE
 
 
 def write_context(bundle: Bundle, recipe: Recipe, folder: Path) -> list[str]:
@@ -126,6 +138,8 @@ def dockerfile(bundle: Bundle, recipe: Recipe) -> str:
         "DIGEST": bundle.manifest_sha256,
         "BASE": recipe.base,
         "WARM": warm,
+        "UNINSTALLED": " ".join(recipe.uninstalled),
+        "CUTS": "\n".join(line for cut in recipe.cuts for line in cut.commands()),
     }
     text = _template("build.dockerfile") + _template(f"{recipe.kind}.dockerfile")
     if recipe.trust is not None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import edgekit
 from edgekit.bundle.reading import Bundle
 from edgekit.containers.context import Recipe
+from edgekit.containers.cuts import Cut, cut
 from edgekit.errors import UsageError
 
 # Uncompressed, roughly: nobody has measured them here, and they cannot be looked up without a registry.
 BASES_MB: Final = {"python:3.13-slim-bookworm": 130}
-REMOVED: Final = ("huggingface-hub", "hf-xet", "fsspec")  # by the Dockerfile, after it was installed
 LAMBDA_CLIENT_MB: Final = 3
-COMPILED_MB: Final = 15  # what verifying and warming up leave behind, of the modules they import
+COMPILED_MB: Final = 8  # what verifying and warming up leave behind, of the modules they import
 
-_SKIPPED: Final = frozenset({"__pycache__", "tests"})
+_BYTECODE: Final = "__pycache__"  # pip is told to write none
 _MB: Final = 1e6
 
 
@@ -52,7 +52,7 @@ class Estimate:
 def estimate(bundle: Bundle, recipe: Recipe) -> Estimate:
     """Weigh an image that is yet to be built.
 
-    Packages weigh what their files weigh here, without tests and compiled modules.
+    Packages weigh what their files weigh here, without those that the Dockerfile removes and compiled modules.
 
     Args:
         bundle: The bundle.
@@ -61,8 +61,9 @@ def estimate(bundle: Bundle, recipe: Recipe) -> Estimate:
     Raises:
         UsageError: The package that reads requirements is missing.
     """
-    found, missing = _closure("edgekit", frozenset(recipe.extras(bundle.manifest)))
-    sizes = {name: _size(name) / _MB for name in found - {"edgekit", *REMOVED}} | {"edgekit": _own_size() / _MB}
+    found, missing = closure("edgekit", frozenset(recipe.extras(bundle.manifest)))
+    sizes = {name: _size(name, recipe.cuts) / _MB for name in found - {"edgekit", *recipe.uninstalled}}
+    sizes["edgekit"] = _own_size() / _MB
     if recipe.kind == "aws-lambda":
         sizes["awslambdaric"] = LAMBDA_CLIENT_MB
     ordered = dict(sorted(((name, round(size, 1)) for name, size in sizes.items()), key=lambda item: -item[1]))
@@ -72,8 +73,12 @@ def estimate(bundle: Bundle, recipe: Recipe) -> Estimate:
     )
 
 
-def _closure(root: str, extras: frozenset[str]) -> tuple[set[str], list[str]]:
-    """Distributions that one needs, itself included, and those of them that are not here."""
+def closure(root: str, extras: frozenset[str]) -> tuple[set[str], list[str]]:
+    """Distributions that one needs, itself included, and those of them that are not here.
+
+    Raises:
+        UsageError: The package that reads requirements is missing.
+    """
     try:
         from packaging.requirements import Requirement
         from packaging.utils import canonicalize_name
@@ -102,9 +107,9 @@ def _closure(root: str, extras: frozenset[str]) -> tuple[set[str], list[str]]:
     return found, sorted(missing)
 
 
-def _size(name: str) -> int:
+def _size(name: str, cuts: Sequence[Cut]) -> int:
     files = importlib.metadata.files(name) or []
-    kept = (path for path in files if not _SKIPPED & set(path.parts))
+    kept = (path for path in files if _BYTECODE not in path.parts and not cut(cuts, PurePosixPath(path)))
     return sum(place.stat().st_size for path in kept if (place := Path(str(path.locate()))).is_file())
 
 
@@ -114,4 +119,4 @@ def _own_size() -> int:
 
 
 def _own_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file() and not _SKIPPED & set(path.relative_to(folder).parts))
+    return (path for path in folder.rglob("*") if path.is_file() and _BYTECODE not in path.parts)

@@ -11,11 +11,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 from dockerfile_parse import DockerfileParser
+from packaging.utils import canonicalize_name
 
 PLACES = ("/opt/edgekit", "/build", "/srv")
+NOT_LENT = re.compile(r"_?(editable_impl_)?edgekit\b.*|pip\b.*|setuptools\b.*|pkg_resources|__pycache__|.*\.pth")
 PATIENCE_S = 900
 
 
@@ -88,6 +91,27 @@ class Root:
         requirements = place / "requirements.txt"
         if requirements.is_file():
             requirements.write_text(self.here(requirements.read_text("utf-8")), "utf-8")
+
+
+def lend(site: Path, folder: Path, names=None):
+    """Put an environment's packages into another one: removed there, they stay here.
+
+    Args:
+        site: Its ``site-packages``.
+        folder: The other's.
+        names: Of the packages; all but edgekit and pip where None.
+    """
+    found = distributions(path=[str(site)])
+    wanted = [one for one in found if names is None or canonicalize_name(one.name) in names]
+    paths = {Path(path) for one in wanted for path in one.files or ()}
+    for path in paths:
+        if path.parts[0] == ".." or NOT_LENT.fullmatch(path.parts[0]) or "__pycache__" in path.parts:
+            continue
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(site / path, folder / path)
+        except OSError:  # on another disk
+            shutil.copyfile(site / path, folder / path)
 
 
 def stages(context: Path):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import PurePosixPath
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -12,6 +13,7 @@ from dockerfile_parse import DockerfileParser
 from edgekit.bundle.reading import Bundle
 from edgekit.cli import main
 from edgekit.containers.context import KINDS, Recipe, requirements
+from edgekit.containers.cuts import cut
 
 # ruff: noqa: TID252 - tests are no installed package
 from ..unit.test_vision import write_classifier
@@ -49,7 +51,7 @@ def test_an_image_holds_runtime_and_bundle_and_runs_as_nobody(context, kind):
     (user,) = [step["value"] for step in last if step["instruction"] == "USER"]
     assert user == "10001:10001"
     assert named.index("USER") < named.index("ENTRYPOINT")
-    assert ("HEALTHCHECK" in named) == (kind == "server")
+    assert ("HEALTHCHECK" in named) == (kind in ("server", "demo"))
     (entrypoint,) = [step["value"] for step in last if step["instruction"] == "ENTRYPOINT"]
     assert all(isinstance(word, str) for word in json.loads(entrypoint))  # a list: signals reach the process itself
     assert not re.search("@[A-Z]+@", text)  # nothing was left to fill in
@@ -72,6 +74,32 @@ def test_the_context_is_the_bundle_and_what_installs_it(context, bundle, kind):
     assert all(path.stat().st_mode & 0o004 for path in folder.rglob("*"))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_removed_has_its_reason_beside_it_and_is_not_weighed(context, kind):
+    text = (context(kind) / "Dockerfile").read_text("utf-8")
+    for one in Recipe(kind).cuts:
+        (place,) = [found.start() for found in re.finditer(re.escape(f"# {one.reason}\n"), text)]
+        removing = text[place:].splitlines()[1]
+        assert re.search(r" -delete$|-exec rm -rf {} \+$| && rm -rf ", removing)
+    assert ("gradio/templates" in text) == (kind == "demo")
+
+
+@pytest.mark.parametrize(
+    ("path", "gone"),
+    [
+        ("numpy/tests/data/x.csv", True), ("numpy/testing/__init__.py", False), ("tests.py", False),
+        ("numpy/__init__.pyi", True), ("numpy/_core/_simd.cpython-311-x86_64-linux-gnu.so", True),
+        ("onnxruntime/capi/libonnxruntime.so.1.32.0", True), ("onnxruntime/tools/pytorch_export_helpers.py", True),
+        ("onnxruntime/capi/libonnxruntime_providers_shared.so", False), ("onnxruntime/tools.py", False),
+        ("onnxruntime/capi/onnxruntime_pybind11_state.cpython-311-x86_64-linux-gnu.so", False),
+        ("gradio/templates/frontend/assets/PlotlyPlot-D9Pvz5DK.js", False), ("gradio/blocks_events.pyi", False),
+    ],
+)  # fmt: skip
+def test_cuts_hold_what_the_shells_patterns_mean(path, gone):
+    assert cut(Recipe("server").cuts, PurePosixPath(path)) is gone
+    assert cut(Recipe("demo").cuts, PurePosixPath(path)) is (gone or "Plotly" in path)
+
+
 def test_the_same_bundle_gives_the_same_context(context, bundle, tmp_path):
     first = context("server")
     assert main(["dockerfile", str(bundle), "--for", "server", "-o", str(tmp_path / "again")]) == 0
@@ -89,6 +117,8 @@ def test_a_bundle_gets_the_extras_that_it_needs(bundle, tmp_path):
     assert wanted(bundle, "device") == ["edgekit==0.1.0", "onnxruntime>=1.24,<2"]
     assert wanted(bundle, "server")[0] == "edgekit[serve]==0.1.0"
     assert wanted(chat, "cloud-run")[0] == "edgekit[chat,serve]==0.1.0"
+    assert wanted(image, "demo")[0] == "edgekit[ui]==0.1.0"  # its own Pillow would not go with Gradio's
+    assert wanted(chat, "demo")[0] == "edgekit[chat,ui]==0.1.0"
     assert wanted(image, "aws-lambda") == ["edgekit[image]==0.1.0", "onnxruntime>=1.24,<2", "awslambdaric>=3,<5"]
 
 

@@ -15,30 +15,33 @@ import sys
 import sysconfig
 import time
 import urllib.request
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 
 from edgekit.bundle.reading import Bundle
 from edgekit.containers.context import Recipe, write_context
-from edgekit.containers.estimate import estimate
+from edgekit.containers.cuts import cut
+from edgekit.containers.estimate import closure, estimate
 from edgekit.runtime import load
 
 # ruff: noqa: TID252 - tests are no installed package
 from ..loopback import listening
 from ..serve.bundles import base64_of, image_file
 from ..unit.test_vision import write_classifier
-from .root import Root, stages
+from .root import Root, lend, stages
 
 PATIENCE_S = 120
 
 
 def lend_packages(root, step):
-    """Let the clean environment see this one's packages, behind its own."""
+    """Put this environment's packages into the clean one, as far as the image has them."""
     if "venv" in step["value"]:
         (site,) = (root.folder / "opt/edgekit").rglob("site-packages")
-        (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        needed, missing = closure("edgekit", frozenset({"serve"}))
+        assert not missing
+        lend(Path(sysconfig.get_path("purelib")), site, needed)
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +87,18 @@ def asked(port, path, body=None):
             time.sleep(0.1)
 
 
-def test_the_packages_are_edgekits_own_wheel_and_no_tests(root):
+def test_the_packages_are_edgekits_own_wheel_without_what_nothing_reads(root):
     script = "import edgekit; print(edgekit.__file__)"
     done = subprocess.run(
         [root.folder / "opt/edgekit/bin/python", "-c", script],
         check=True, capture_output=True, text=True, env=root.variables(), cwd=root.folder,
     )  # fmt: skip
     assert Path(done.stdout.strip()).is_relative_to(root.folder)
-    assert not [path for path in (root.folder / "opt/edgekit").rglob("tests") if path.is_dir()]
+    (site,) = (root.folder / "opt/edgekit").rglob("site-packages")
+    left = [path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()]
+    assert "numpy/__init__.py" in left
+    assert [path for path in left if cut(Recipe("server").cuts, PurePosixPath(path))] == []
+    assert [path for path in left if path.startswith(("huggingface_hub/", "hf_xet/", "fsspec/"))] == []
 
 
 def test_the_service_starts_from_there_answers_is_healthy_and_writes_nothing(root, bundle):

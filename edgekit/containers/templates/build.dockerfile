@@ -6,9 +6,9 @@ FROM ${BASE} AS build
 COPY packages /build
 RUN python -m venv --without-pip /opt/edgekit
 RUN python -m pip --python /opt/edgekit/bin/python install --no-cache-dir --no-compile --disable-pip-version-check -r /build/requirements.txt
-# Tests of the libraries, and tokenizers' way to a hub, which no image asks.
-RUN find /opt/edgekit -type d -name tests -prune -exec rm -rf {} +
-RUN python -m pip --python /opt/edgekit/bin/python uninstall --yes --disable-pip-version-check huggingface-hub hf-xet fsspec
+# The way to a hub, which no image asks.
+RUN python -m pip --python /opt/edgekit/bin/python uninstall --yes --disable-pip-version-check @UNINSTALLED@
+@CUTS@
 COPY srv /srv
 # Stops the build where a byte is not what the bundle lists, this machine cannot run it, or it answers otherwise. What is
 # imported here is left compiled, so that a container starts faster.
