@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ class Model:
         of: ``encoder`` or ``decoder``.
         random: The kind and configuration of a random one; None for one of edgekit's catalog.
         task: Of a random one.
-        export_flags: For ``edgekit export``.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Model:
     of: str = "encoder"
     random: tuple[str, Mapping[str, Any]] | None = None
     task: str = ""
-    export_flags: tuple[str, ...] = field(default=())
 
 
 MODELS = {
@@ -77,7 +75,13 @@ def prepare(model: Model, pythons: Mapping[str, Path], root: Path) -> dict[str, 
     """
     folder = root / model.name
     folder.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {"name": model.name, "task": model.task, "source": model.name, "text": EXAMPLE}
+    facts: dict[str, Any] = {
+        "name": model.name,
+        "task": model.task,
+        "source": model.name,
+        "text": EXAMPLE,
+        "random": False,
+    }
     own = WORKERS / "run_edgekit.py"
     if model.random:
         kind, config = model.random
@@ -89,10 +93,9 @@ def prepare(model: Model, pythons: Mapping[str, Path], root: Path) -> dict[str, 
         facts["source"] = facts["checkpoint"]
         texts = folder / "texts.txt"
         texts.write_text("".join(f"t{i} t{i + 1} t{i + 2} t{i + 3}\n" for i in range(1, 200, 10)), encoding="utf-8")
-        facts["export_flags"] = ["--task", model.task, "--allow-unproven", "--data", str(texts)]
+        facts |= {"random": True, "texts": str(texts)}
     else:
         facts |= processes.ask(pythons["edgekit"], own, {"command": "checkpoint", "name": model.name}).values
-        facts["export_flags"] = []
     if model.of == "encoder":
         facts["calibration"], facts["judged"] = (str(folder / f"{name}.json") for name in ("calibration", "judged"))
         asked = {"command": "inputs", "model": facts, "calibration": facts["calibration"], "judged": facts["judged"]}

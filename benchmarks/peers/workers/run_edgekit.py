@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -12,17 +13,49 @@ from typing import Any
 from protocol import Loaded, Request, Worker, inputs_of, serve, token_ids
 
 CALIBRATED, JUDGED = 200, 800
+USUAL = "int8-dynamic+smooth"  # what most encoders ship with
 
 
 def build(request: Request) -> tuple[list[Path], list[str]]:
     """``edgekit export`` for every target; the artefact is a recipe, or ``best`` for what the export chooses."""
     model, bundle = request["model"], Path(request["folder"]) / "bundle"
+    if model["random"]:
+        return _unjudged(request, bundle)
     command = [sys.executable, "-m", "edgekit", "export", model["source"], "-t", "all", "-o", str(bundle), "--replace"]
-    command += model["export_flags"]
     if request["artefact"] != "best":
         command += ["--recipe", request["artefact"]]
     subprocess.run(command, check=True)
     return [bundle], []
+
+
+def _unjudged(request: Request, bundle: Path) -> tuple[list[Path], list[str]]:
+    """The files that a recipe makes, in a draft that nobody judged: random weights have no answers worth keeping.
+
+    For the same reason a decoder's are rounded to the nearest, in minutes: as many bytes in the same places.
+    """
+    from tempfile import TemporaryDirectory
+
+    from edgekit import catalog
+    from edgekit.spec.progress import Silent
+    from edgekit.stages import bench, data, package, recipes
+    from edgekit.stages.ladder import ladder
+    from edgekit.stages.request import BuildRequest
+
+    model = request["model"]
+    names = catalog.expand_targets([catalog.ALL])
+    wanted = BuildRequest(model["source"], names, bundle, task=model["task"], allow_unproven=True)
+    texts = data.read_rows(Path(model["texts"]))
+    with TemporaryDirectory(dir=bundle.parent.parent) as folder:
+        made = bench.prepare(wanted, {name: catalog.target(name) for name in names}, texts, Path(folder), Silent())
+        name = USUAL if request["artefact"] == "best" else request["artefact"]
+        (recipe,) = ladder(name, made.contents.components)
+        if model["task"] == "text-generation":
+            recipe = dataclasses.replace(recipe, calibrated=False)
+        files = Path(folder) / "files"
+        recipes.make(recipe, made.start(names), files)
+        variant = package.describe(recipe, names, made.contents.components)
+        package.draft(made.contents, [(variant, files)], bundle)
+    return [bundle], ["random weights, not judged"]
 
 
 def load(request: Request) -> Loaded:
