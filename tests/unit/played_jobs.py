@@ -2,7 +2,7 @@
 
 Jobs tell what they did in a folder, whose path is the request's token: a line in ``log`` each. A file there named
 after the job (``/`` as ``_``) and an end makes it go wrong: ``.crash`` (once), ``.dies`` (always), ``.hangs``,
-``.slow``, ``.large``, ``.parity``, ``.input``, ``.bug``.
+``.slow``, ``.large``, ``.bulky`` (an original of two megabytes), ``.raises``, ``.parity``, ``.input``, ``.bug``.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from edgekit.runtime.host import usable_threads
 from .shown_bundle import shown_evidence, write_shown_bundle
 
 LARGE_BYTES = 400_000_000
+BULKY_BYTES = 2_000_000
 SLOW_S = 3.0
 FAILURES = {
     "parity": Failure.of(ParityError("too far off")),
@@ -46,6 +47,8 @@ def perform(job, original, folder, threads):
         (folder / work.EVIDENCE / "parity.json").write_text("{}")
     if outcome.failure is None:
         outcome = _made(job, original, folder)
+        if (plays / f"{name}.bulky").exists():
+            (folder / "graphs" / "weights").write_bytes(bytes(BULKY_BYTES))
     dataclasses.replace(outcome, seconds=time.monotonic() - start, place="a played CPU").write(folder)
 
 
@@ -56,6 +59,8 @@ def _go_wrong(plays, name):
         os.kill(os.getpid(), signal.SIGKILL)
     if (plays / f"{name}.dies").exists():
         os.kill(os.getpid(), signal.SIGKILL)
+    if (plays / f"{name}.raises").exists():
+        raise RuntimeError("nobody foresaw this")
     while (plays / f"{name}.hangs").exists():
         time.sleep(0.05)
     if (plays / f"{name}.slow").exists():
