@@ -77,7 +77,7 @@ def _classify(gr: Any, model: Any) -> Panel:
 
 
 def _zero_shot(gr: Any, model: Any) -> Panel:
-    text = gr.Textbox(label="Text", lines=4, value="The striker scored twice in the final.", elem_id="text")
+    text = gr.Textbox(label="Text", lines=4, value="The team won the cup after extra time.", elem_id="text")
     labels = gr.Textbox(label="Labels, with commas", value=LABELS, elem_id="candidates")
     template = gr.Textbox(label="Sentence of a label", value=TEMPLATE, elem_id="template")
     several = gr.Checkbox(label="Several may be right", elem_id="several")

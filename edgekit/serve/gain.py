@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, Final
 
 SIZES: Final = (1, 4, 16)
-WORTH_IT: Final = 1.1  # what a batch must gain, or answers wait for others for nothing; and calls side by side
+WORTH_IT: Final = 1.1  # what a batch must gain, or answers wait for others for nothing
 ROUNDS: Final = 5
 LIMIT_S: Final = 3.0  # then no further round is begun
 ROUND_S: Final = 20.0  # a round that would take longer is cut down to smaller batches

@@ -16,6 +16,8 @@ from edgekit.spec.settings.generation import GenerationSettings
 if TYPE_CHECKING:
     from edgekit.runtime import Model
 
+# No more than level: what reads requests takes a core from a wide call's threads, which is not in this measurement.
+WORTH_IT: Final = 1.0
 OF_FREE_MEMORY: Final = 0.5  # what a second session may take of it: answers and other bundles need some as well
 
 
@@ -81,10 +83,10 @@ def decide(model: Model, batch: int, *, fixed: bool) -> Narrow:
     except BaseException:
         narrow.close()
         raise
-    if ratio is not None and ratio >= gain.WORTH_IT:
-        return Narrow("measured faster", ratio, narrow, model.threads)
+    if ratio is not None and ratio >= WORTH_IT:
+        return Narrow("measured no slower", ratio, narrow, model.threads)
     narrow.close()
-    return Narrow("measured no faster" if ratio is not None else "too slow to be measured", ratio)
+    return Narrow("measured slower" if ratio is not None else "too slow to be measured", ratio)
 
 
 def _against(model: Model, available: int | None) -> str:
