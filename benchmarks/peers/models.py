@@ -75,13 +75,7 @@ def prepare(model: Model, pythons: Mapping[str, Path], root: Path) -> dict[str, 
     """
     folder = root / model.name
     folder.mkdir(parents=True, exist_ok=True)
-    facts: dict[str, Any] = {
-        "name": model.name,
-        "task": model.task,
-        "source": model.name,
-        "text": EXAMPLE,
-        "random": False,
-    }
+    facts: dict[str, Any] = {"name": model.name, "task": model.task, "source": model.name, "text": EXAMPLE}
     own = WORKERS / "run_edgekit.py"
     if model.random:
         kind, config = model.random
@@ -93,7 +87,7 @@ def prepare(model: Model, pythons: Mapping[str, Path], root: Path) -> dict[str, 
         facts["source"] = facts["checkpoint"]
         texts = folder / "texts.txt"
         texts.write_text("".join(f"t{i} t{i + 1} t{i + 2} t{i + 3}\n" for i in range(1, 200, 10)), encoding="utf-8")
-        facts |= {"random": True, "texts": str(texts)}
+        facts["texts"] = str(texts)
     else:
         facts |= processes.ask(pythons["edgekit"], own, {"command": "checkpoint", "name": model.name}).values
     if model.of == "encoder":

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.stages import component_files, overflow, sensitivity, static_int8
-from edgekit.stages.inner_session import open_component
+from edgekit.stages.inner_session import write_and_open
 from edgekit.stages.products import Matrix, products
 from edgekit.stages.reference import Feeds
 from edgekit.stages.smooth import Bounds
@@ -65,9 +65,12 @@ class Calibration:
 
         See :func:`.sensitivity.most_harmful`.
         """
+        return sensitivity.most_harmful(self._harms, self._sizes, share)
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, int]:
         model = component_files.load_one(self._fp32, self._component)
-        sizes = {product.name: product.matrix().size for product in products(model.graph)}
-        return sensitivity.most_harmful(self._harms, sizes, share)
+        return {product.name: product.matrix().size for product in products(model.graph)}
 
     @cached_property
     def _harms(self) -> Mapping[str, float]:
@@ -88,7 +91,6 @@ class Calibration:
         model = component_files.load_one(self._fp32, self._component)
         inner = {product.x.name or "": product.x for product in products(model.graph)}
         model.graph.outputs[:] = list(inner.values())
-        component_files.save({self._component: model}, self._work / "activations")
-        session = open_component(self._work / "activations", self._component)
+        session = write_and_open(model, self._component, self._work / "activations")
         for feeds in batches:
             yield dict(zip(inner, session.run(list(inner), dict(feeds)), strict=True))

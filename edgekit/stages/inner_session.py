@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx_ir as ir
 import onnxruntime as ort
 
 from edgekit.runtime.host import usable_threads
@@ -23,6 +24,19 @@ def open_component(folder: Path, component: str, *, as_written: bool = False) ->
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     path = folder / component_files.graph_file(component)
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def write_and_open(model: ir.Model, component: str, folder: Path, *, as_written: bool = False) -> ort.InferenceSession:
+    """A session on a changed copy of a component's graph, such as one that gives inner values out.
+
+    Args:
+        model: The changed graph.
+        component: Which it is.
+        folder: Where it is written, for ONNX Runtime takes large weights from files only.
+        as_written: As for :func:`open_component`.
+    """
+    component_files.save({component: model}, folder)
+    return open_component(folder, component, as_written=as_written)
 
 
 def quiet_options() -> ort.SessionOptions:

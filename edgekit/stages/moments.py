@@ -18,7 +18,7 @@ import onnxruntime as ort
 from edgekit.stages import component_files
 from edgekit.stages.block_tables import split_gemms, table_products
 from edgekit.stages.blockwise import stored
-from edgekit.stages.inner_session import open_component
+from edgekit.stages.inner_session import write_and_open
 from edgekit.stages.products import Matrix, constant, products
 from edgekit.stages.reference import Feeds
 from edgekit.stages.rounding import Rounded, damped, output_errors, plain, round_calibrated
@@ -77,8 +77,7 @@ class Moments:
         values = {x.name or "": x for _, x in read}
         for number, group in enumerate(_groups(widths)):
             model.graph.outputs[:] = [values[name] for name in group]
-            component_files.save({component: model}, folder)
-            sums = _sums(open_component(folder, component), group, batches)
+            sums = _sums(write_and_open(model, component, folder), group, batches)
             for place, (name, total) in enumerate(zip(group, sums, strict=True)):
                 path = folder / f"moment-{number}-{place}.npy"
                 np.save(path, total)

@@ -20,7 +20,7 @@ import onnxruntime as ort
 
 from edgekit.errors import ExportError
 from edgekit.stages import component_files
-from edgekit.stages.inner_session import open_component
+from edgekit.stages.inner_session import write_and_open
 from edgekit.stages.products import constant, initializer
 from edgekit.stages.reference import Feeds
 
@@ -283,5 +283,4 @@ def _publish(graph: ir.Graph, value: ir.Value, name: str) -> None:
 
 
 def _session(model: ir.Model, component: str, folder: Path) -> ort.InferenceSession:
-    component_files.save({component: model}, folder)
-    return open_component(folder, component, as_written=True)
+    return write_and_open(model, component, folder, as_written=True)

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.stages import component_files
-from edgekit.stages.inner_session import open_component
+from edgekit.stages.inner_session import write_and_open
 from edgekit.stages.products import Matrix, products
 from edgekit.stages.reference import Feeds
 
@@ -38,8 +38,7 @@ def harms(fp32: Path, component: str, batches: Sequence[Feeds], work: Path) -> d
     """
     model = component_files.load_one(fp32, component)
     names = _add_switches(model.graph)
-    component_files.save({component: model}, work)
-    session = open_component(work, component)
+    session = write_and_open(model, component, work)
     found = dict.fromkeys(names, 0.0)
     switches = np.eye(len(names), dtype=bool)
     for feeds in batches:
@@ -60,10 +59,9 @@ def most_harmful(harm: Mapping[str, float], sizes: Mapping[str, int], share: flo
     """
     order = sorted(harm, key=lambda name: -harm[name] / sizes[name])
     left = share * sum(sizes.values())
-    spared = order[:1]
-    left -= sum(sizes[name] for name in spared)
-    for name in order[1:]:
-        if sizes[name] <= left:
+    spared: list[str] = []
+    for name in order:
+        if not spared or sizes[name] <= left:
             spared.append(name)
             left -= sizes[name]
     return spared
@@ -71,21 +69,21 @@ def most_harmful(harm: Mapping[str, float], sizes: Mapping[str, int], share: flo
 
 def _add_switches(graph: ir.Graph) -> list[str]:
     """Let each product read its input rounded or not, in place; the weights' names, in the switches' order."""
-    found = list({product.name: product for product in products(graph)}.values())
-    switch = ir.Value(name=SWITCH, shape=ir.Shape([len(found)]), type=ir.TensorType(ir.DataType.BOOL))
+    found = list(products(graph))
+    names = list(dict.fromkeys(product.name for product in found))
+    switch = ir.Value(name=SWITCH, shape=ir.Shape([len(names)]), type=ir.TensorType(ir.DataType.BOOL))
     graph.inputs.append(switch)
-    places = {product.name: place for place, product in enumerate(found)}
     rounded: dict[str, ir.Value] = {}
-    for product in list(products(graph)):
-        x = product.x
-        if (x.name or "") not in rounded:
-            rounded[x.name or ""] = _round(graph, product.node, x)
-        place = ir.node("Constant", [], {"value": ir.tensor(np.int64(places[product.name]))})
+    for product in found:
+        x, name = product.x, product.x.name or ""
+        if name not in rounded:
+            rounded[name] = _round(graph, product.node, x)
+        place = ir.node("Constant", [], {"value": ir.tensor(np.int64(names.index(product.name)))})
         chosen = ir.node("Gather", [switch, place.outputs[0]])
-        either = ir.node("Where", [chosen.outputs[0], rounded[x.name or ""], x])
+        either = ir.node("Where", [chosen.outputs[0], rounded[name], x])
         graph.insert_before(product.node, [place, chosen, either])
         product.node.replace_input_with(0, either.outputs[0])
-    return list(places)
+    return names
 
 
 def _round(graph: ir.Graph, before: ir.Node, x: ir.Value) -> ir.Value:

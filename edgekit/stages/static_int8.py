@@ -16,8 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgekit.errors import ExportError
-from edgekit.stages import component_files
-from edgekit.stages.inner_session import open_component
+from edgekit.stages.inner_session import write_and_open
 from edgekit.stages.products import Matrix, constant, drop_unused_initializers, initializer, shared_initializer
 from edgekit.stages.quantize import QUANTIZED, SCALE, symmetric
 from edgekit.stages.reference import Feeds
@@ -62,9 +61,8 @@ def activation_scales(model: ir.Model, component: str, batches: Sequence[Feeds],
     kept = list(model.graph.outputs)
     inner = [value for value in watched.values() if not value.is_graph_input()]
     model.graph.outputs[:] = inner
-    component_files.save({component: model}, work)
+    session = write_and_open(model, component, work)
     model.graph.outputs[:] = kept
-    session = open_component(work, component)
     names = [value.name or "" for value in inner]
     counts = {name: np.zeros(_BINS) for name in watched}
     largest = dict.fromkeys(watched, 0.0)

@@ -14,7 +14,7 @@ from edgekit.containers.estimate import BASES_MB
 from edgekit.runtime import load
 
 # ruff: noqa: TID252 - tests are no installed package
-from ..integration.chromium import Page, find_chromium
+from ..integration.chromium import Page, chromium_or_skip
 from .root import Root, lend
 
 ROOT = Path(__file__).parents[2]
@@ -68,9 +68,7 @@ def test_it_is_estimated_under_350_mb_without_its_bundle_and_weighs_what_is_esti
 
 
 def test_the_page_answers_from_there_misses_no_file_and_writes_nothing(root, bundle, tmp_path):
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("Chromium is not installed: apt install chromium")
+    chromium = chromium_or_skip()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     before = files(root.folder)

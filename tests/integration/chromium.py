@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--headless",
@@ -28,9 +30,12 @@ FLAGS = (
 )
 
 
-def find_chromium() -> str | None:
-    """The path of a Chromium on this machine."""
-    return next((found for found in map(shutil.which, NAMES) if found), None)
+def chromium_or_skip() -> str:
+    """The path of a Chromium; without one the test that asks is skipped."""
+    found = next((found for found in map(shutil.which, NAMES) if found), None)
+    if found is None:
+        pytest.skip("Chromium is not installed: apt install chromium")
+    return found
 
 
 class Page:

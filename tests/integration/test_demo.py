@@ -19,7 +19,7 @@ from edgekit.spec.progress import Silent
 
 from ..unit.tiny_generator import write_generator, write_seq2seq  # noqa: TID252 - tests are no installed package
 from .audio_checkpoints import write_ast, write_whisper
-from .chromium import Page, find_chromium
+from .chromium import Page, chromium_or_skip
 from .docs_places import _png
 from .vision_checkpoints import write_image_checkpoint
 
@@ -34,9 +34,7 @@ ELSEWHERE = (
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("Chromium is not installed: apt install chromium")
+    chromium = chromium_or_skip()
     if not PYTHON.exists():
         pytest.skip("Gradio's environment is not there: make .venv-ui/.ready")
     with Page(tmp_path_factory.mktemp("chromium"), chromium, seconds=240) as page:

@@ -8,7 +8,7 @@ import pytest
 
 from edgekit.runtime import load
 
-from .chromium import Page, find_chromium
+from .chromium import Page, chromium_or_skip
 from .javascript import build_package, same, serving
 
 RELEASED = Path(__file__).parents[1] / "released" / "tiny-2.0"
@@ -17,10 +17,7 @@ RELEASED = Path(__file__).parents[1] / "released" / "tiny-2.0"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     build_package()
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
-    with Page(tmp_path_factory.mktemp("chromium"), chromium) as page:
+    with Page(tmp_path_factory.mktemp("chromium"), chromium_or_skip()) as page:
         yield page
 
 

@@ -13,7 +13,7 @@ import yaml
 from website import charts, links, results
 from website.__main__ import write
 
-from .chromium import Page, find_chromium
+from .chromium import Page, chromium_or_skip
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "mkdocs.yml"
@@ -145,10 +145,7 @@ def test_links_out_of_docs_lead_to_the_repository_and_code_stays_as_it_is():
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("Chromium is not installed: apt install chromium")
-    with Page(tmp_path_factory.mktemp("chromium"), chromium) as page:
+    with Page(tmp_path_factory.mktemp("chromium"), chromium_or_skip()) as page:
         yield page
 
 
