@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 from website.links import ROOT
 
 FOLDER: Final = ROOT / "benchmarks" / "results"
+MODEL: Final = "minilm"
 OURS: Final = "edgekit"
 SPINNING: Final = " spinning"
 VNNI: Final = "avx512_vnni"
@@ -52,7 +53,14 @@ class Comparison:
     ours: Mapping[str, str]
 
 
-def newest(part: str, folder: Path = FOLDER, *, feature: str = "", lacking: str = "") -> Result:
+def newest(
+    part: str,
+    folder: Path = FOLDER,
+    *,
+    feature: str = "",
+    lacking: str = "",
+    fits: Callable[[Any], bool] = lambda _: True,
+) -> Result:
     """The newest result that has a part.
 
     Args:
@@ -60,6 +68,7 @@ def newest(part: str, folder: Path = FOLDER, *, feature: str = "", lacking: str 
         folder: Where results are.
         feature: A CPU feature that its machine has; any machine where empty.
         lacking: One that it has not.
+        fits: Says of the part whether it holds what is looked for.
 
     Raises:
         LookupError: There is none.
@@ -68,9 +77,11 @@ def newest(part: str, folder: Path = FOLDER, *, feature: str = "", lacking: str 
     for path in folder.glob("*.json"):
         values = json.loads(path.read_text(encoding="utf-8"))
         features = values.get("host", {}).get("cpu_features", [])
-        if part in values and (not feature or feature in features) and lacking not in features:
+        if part not in values or not fits(values[part]):
+            continue
+        if (not feature or feature in features) and lacking not in features:
             # Of one day the one with the most processes, then the last by name.
-            rank = values.get("host", {}).get("date", ""), _replicates(values.get(part)), path.name
+            rank = values.get("host", {}).get("date", ""), _replicates(values[part]), path.name
             found.append((rank, Result(path.name, values)))
     if not found:
         raise LookupError(f"{folder}: no result has {part!r} {feature}")
@@ -79,10 +90,10 @@ def newest(part: str, folder: Path = FOLDER, *, feature: str = "", lacking: str 
 
 def comparison(*, vnni: bool) -> Comparison:
     """The newest comparison on a CPU with VNNI, or without."""
-    result = newest("peers", feature=VNNI if vnni else "avx2", lacking="" if vnni else VNNI)
+    result = newest("peers", feature=VNNI if vnni else "avx2", lacking="" if vnni else VNNI, fits=_has_minilm)
     peers = result.values["peers"]
     if "models" in peers:  # `make bench-peers`
-        rows = {name: row for name, row in peers["models"]["minilm"]["peers"].items() if "ms" in row}
+        rows = {name: row for name, row in peers["models"][MODEL]["peers"].items() if "ms" in row}
         return Comparison(
             result,
             {name: row["ms"] for name, row in rows.items()},
@@ -98,6 +109,10 @@ def comparison(*, vnni: bool) -> Comparison:
         {name: (row["mean_cosine"], row["nn_agreement"]) for name, row in peers["quality"].items()},
         {name: OURS + SPINNING if name.endswith(SPINNING) else OURS for name in theirs},
     )
+
+
+def _has_minilm(peers: Mapping[str, Any]) -> bool:
+    return MODEL in peers.get("models", {MODEL: {}})  # the older form is of MiniLM alone
 
 
 def _replicates(part: Any) -> int:

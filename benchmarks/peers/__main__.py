@@ -58,7 +58,7 @@ def main() -> None:
     except UnavailableError as error:
         sys.exit(str(error))
     print(render(result["peers"]))
-    path = arguments.output or _default_output(host)
+    path = arguments.output or _default_output(host, arguments.models)
     path.write_text(json.dumps(result, indent=1, sort_keys=False) + "\n", encoding="utf-8")
     print(f"\nwritten to {path.name} in {path.parent.name}/")
 
@@ -86,14 +86,16 @@ def _arguments(peers: Mapping[str, Any]) -> argparse.Namespace:
     parser.add_argument("--bundle", type=Path, help="a bundle of minilm, instead of exporting one")
     parser.add_argument("--keep-bundles", action="store_true", help="take edgekit's bundles of the last run")
     parser.add_argument("--build-only", action="store_true", help="make the environments and stop")
-    parser.add_argument("--output", type=Path, help="JSON file; default benchmarks/results/DATE-CPU-peers.json")
+    parser.add_argument("--output", type=Path, help="JSON file; default results/DATE-CPU-bench-peers-MODELS.json")
     return parser.parse_args()
 
 
-def _default_output(host: dict[str, Any]) -> Path:
+def _default_output(host: dict[str, Any], models: Sequence[str]) -> Path:
+    """Of a run of its own models: a run of others on the same day keeps its own."""
     folder = BENCHMARKS / "results"
     folder.mkdir(exist_ok=True)
-    return folder / f"{host_facts.slug(host)}-bench-peers.json"
+    which = "" if set(models) == set(MODELS) else f"-{'-'.join(models)}"
+    return folder / f"{host_facts.slug(host)}-bench-peers{which}.json"
 
 
 def _say(text: str) -> None:
