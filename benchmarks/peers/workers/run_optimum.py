@@ -39,11 +39,12 @@ def load(request: Request) -> Loaded:
 def first_answer(request: Request) -> Any:
     """As its users start: its model class and transformers' tokenizer."""
     import optimum.onnxruntime
-    from transformers import AutoTokenizer
+    from transformers import PreTrainedTokenizerFast
 
     folder = request["folder"]
     kind = getattr(optimum.onnxruntime, CLASSES[request["model"]["task"]])
-    tokenizer = AutoTokenizer.from_pretrained(request["model"]["checkpoint"])
+    # By its class: checkpoints of transformers 5 name one that optimum's transformers 4 does not know.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(request["model"]["checkpoint"])
     model = kind.from_pretrained(folder, file_name=FILE)
     wanted = [node.name for node in model.session.get_inputs()]
     fed = tokenizer(request["text"], return_tensors="pt")
