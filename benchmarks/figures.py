@@ -56,7 +56,7 @@ def main() -> None:
     if "demo-install" in arguments.only:
         result["demo-install"] = device_install.measure(ROOT, "ui", bytecode=False)
         print(device_install.render(result["demo-install"], DEMO))
-    path = arguments.output or _default_output(result)
+    path = arguments.output or host_facts.result_file(result["host"], *(part for part in PARTS if part in result))
     path.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     print(f"\nwritten to {path.name} in {path.parent.name}/")
 
@@ -81,13 +81,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--replicates", type=int, default=7, help="processes of each side in the comparison")
     parser.add_argument("--output", type=Path, help="JSON file; default benchmarks/results/DATE-CPU-PARTS.json")
     return parser.parse_args()
-
-
-def _default_output(result: dict[str, object]) -> Path:
-    parts = "-".join(part for part in PARTS if part in result)
-    folder = ROOT / "benchmarks" / "results"
-    folder.mkdir(exist_ok=True)
-    return folder / f"{host_facts.slug(result['host'])}-{parts}.json"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import re
@@ -44,8 +45,20 @@ def describe(facts: dict[str, Any]) -> str:
     )
 
 
-def slug(facts: dict[str, Any]) -> str:
-    """A file name: date and CPU."""
+def result_file(facts: dict[str, Any], *parts: str) -> Path:
+    """Where a run's results go: a new file in benchmarks/results, named after date, CPU and what was measured.
+
+    What an earlier run of the same day found stays: the second is numbered.
+    """
+    folder = Path(__file__).resolve().parent / "results"
+    folder.mkdir(exist_ok=True)
+    name = "-".join((_slug(facts), *parts))
+    endings = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    return next(path for path in (folder / f"{name}{ending}.json" for ending in endings) if not path.exists())
+
+
+def _slug(facts: dict[str, Any]) -> str:
+    """Date and CPU."""
     cpu = re.sub(r"[^a-z0-9]+", "-", facts["cpu"].lower()).strip("-")
     best = next(
         (feature for feature in ("avx512_vnni", "avx_vnni", "avx2", "asimddp") if feature in facts["cpu_features"]), ""

@@ -30,6 +30,7 @@ from pathlib import Path
 import host_facts
 import numpy as np
 from http_load import Load, load, post
+from prometheus_client.parser import text_string_to_metric_families
 
 from edgekit.runtime import Embedder
 from edgekit.runtime import load as open_bundle
@@ -104,9 +105,9 @@ def overhead(port: int, pid: int, model: Embedder, text: str, tokens: int, round
         used = {"bare": 0.0, "service": 0.0}
         outside: list[float] = []
         for _ in range(rounds):
+            calls = _calls(port)
             for name, ask in ways.items():
                 times = []
-                calls = _calls(port)
                 before = _cpu_s(os.getpid() if name == "bare" else pid)
                 for _ in range(BURST):
                     began = time.perf_counter()
@@ -115,9 +116,8 @@ def overhead(port: int, pid: int, model: Embedder, text: str, tokens: int, round
                 took[name].append(statistics.median(times) * 1e3)
                 fast[name] += sorted(times)[: BURST // 10]
                 used[name] += _cpu_s(os.getpid() if name == "bare" else pid) - before
-                if name == "service":
-                    in_calls, count = (after - at for after, at in zip(_calls(port), calls, strict=True))
-                    outside.append((statistics.mean(times) - in_calls / count) * 1e3)
+            in_calls, count = (after - at for after, at in zip(_calls(port), calls, strict=True))
+            outside.append((statistics.mean(times) - in_calls / count) * 1e3)  # of the service, whose turn was last
     tenth = (statistics.median(fast["service"]) - statistics.median(fast["bare"])) * 1e3
     cpu = {name: seconds / (rounds * BURST) * 1e3 for name, seconds in used.items()}
     differences = [served - bare for served, bare in zip(took["service"], took["bare"], strict=True)]
@@ -259,10 +259,10 @@ def _ask(connection: socket.socket, request: bytes) -> bytes:
 def _calls(port: int) -> tuple[float, float]:
     """Seconds in calls of the model so far, and how many there were."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        text = answer.read().decode()
-    found = [re.search(rf"^edgekit_call_seconds_{name}{{.*}} (\S+)$", text, re.MULTILINE) for name in ("sum", "count")]
-    seconds, count = (float(match[1]) if match else 0.0 for match in found)  # none before the first call
-    return seconds, count
+        families = text_string_to_metric_families(answer.read().decode())
+    found = {sample.name: sample.value for family in families for sample in family.samples}  # of one bundle
+    # Neither is there before the first call.
+    return found.get("edgekit_call_seconds_sum", 0.0), found.get("edgekit_call_seconds_count", 0.0)
 
 
 def _middle(values: list[float]) -> str:

@@ -81,7 +81,7 @@ def newest(
             continue
         if (not feature or feature in features) and lacking not in features:
             # Of one day the one with the most processes, then the last by name.
-            rank = values.get("host", {}).get("date", ""), _replicates(values[part]), path.name
+            rank = values.get("host", {}).get("date", ""), _replicates(values[part]), path.stem
             found.append((rank, Result(path.name, values)))
     if not found:
         raise LookupError(f"{folder}: no result has {part!r} {feature}")

@@ -58,7 +58,8 @@ def main() -> None:
     except UnavailableError as error:
         sys.exit(str(error))
     print(render(result["peers"]))
-    path = arguments.output or _default_output(host, arguments.models)
+    models = [] if set(arguments.models) == set(MODELS) else arguments.models
+    path = arguments.output or host_facts.result_file(host, "bench-peers", *models)
     path.write_text(json.dumps(result, indent=1, sort_keys=False) + "\n", encoding="utf-8")
     print(f"\nwritten to {path.name} in {path.parent.name}/")
 
@@ -88,14 +89,6 @@ def _arguments(peers: Mapping[str, Any]) -> argparse.Namespace:
     parser.add_argument("--build-only", action="store_true", help="make the environments and stop")
     parser.add_argument("--output", type=Path, help="JSON file; default results/DATE-CPU-bench-peers-MODELS.json")
     return parser.parse_args()
-
-
-def _default_output(host: dict[str, Any], models: Sequence[str]) -> Path:
-    """Of a run of its own models: a run of others on the same day keeps its own."""
-    folder = BENCHMARKS / "results"
-    folder.mkdir(exist_ok=True)
-    which = "" if set(models) == set(MODELS) else f"-{'-'.join(models)}"
-    return folder / f"{host_facts.slug(host)}-bench-peers{which}.json"
 
 
 def _say(text: str) -> None:
